@@ -1,0 +1,55 @@
+# Two commands matter: `make demo` and `make test`. `make help` lists the rest.
+# Your own pip options go into PIP_ARGS (a mirror, an offline folder, a CPU-only torch later on):
+#     make demo PIP_ARGS="--no-index --find-links wheels/"
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo lessons test check lint generate clean
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.learn  ## the virtual environment, for learners
+
+demo: $(VENV)/.learn  ## everything that exists so far, on real text, before your eyes
+	@$(BIN)/mini-nanochat demo
+
+lessons: $(VENV)/.learn  ## JupyterLab in your workspace
+	@$(BIN)/mini-nanochat lesson
+
+test: $(VENV)/.dev  ## everything CI runs
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -n $(WORKERS) -q
+
+check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
+	@$(MAKE) --no-print-directory lint
+	@$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow"
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/codespell README.md CONTRIBUTING.md docs lessons mini_nanochat tests tools
+
+generate: $(VENV)/.dev  ## rewrite what is generated: maps, indexes, notebook heads and feet
+	@$(BIN)/python tools/generate.py
+	@$(BIN)/python tools/notebooks/normalise.py
+
+clean:  ## remove the environment and caches (never your workspace)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+# A stamp a set of packages: the second run of any target is quick.
+$(VENV)/.learn: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mini_nanochat needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Say which one to use: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (the first time this takes a minute or two) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[learn]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.learn
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[dev]"
+	@touch $@

@@ -1,0 +1,70 @@
+"""Real text that every machine with Python has: the sources of its own standard library.
+
+Half English (docstrings, comments, the help texts of pydoc), half code, about 25 MB, no download and
+no licence to ask for. Which version of Python is installed decides the exact text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+from pathlib import Path
+
+TEXT_SUFFIXES = (".txt", ".md", ".rst", ".py")
+# Tests hold deliberately broken text; site-packages is whatever somebody installed.
+SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
+
+
+def stdlib_documents(max_chars: int = 1_000_000) -> list[str]:
+    """Whole files of the standard library, at most `max_chars` characters together.
+
+    The order is mixed but always the same, so a small corpus is a fair sample of the large one.
+    """
+    root = Path(sysconfig.get_paths()["stdlib"])
+    paths = [path.relative_to(root).as_posix() for path in root.rglob("*.py")]
+    paths = [path for path in paths if not SKIPPED.intersection(path.split("/"))]
+    paths.sort(key=lambda path: hashlib.sha256(path.encode()).hexdigest())
+    documents, total = [], 0
+    for path in paths:
+        try:
+            text = (root / path).read_text("utf-8")
+        except (UnicodeDecodeError, OSError):
+            continue  # a few files are written in other encodings on purpose
+        if text.strip() and total + len(text) <= max_chars:
+            documents.append(text)
+            total += len(text)
+    if not documents:
+        raise FileNotFoundError(
+            f"no Python source of at most {max_chars} characters was found under {root}. "
+            "Allow more characters, or give a file or folder of your own text."
+        )
+    return documents
+
+
+def read_documents(path: str | Path) -> list[str]:
+    """The text of a file, or of all text files under a folder (sorted by name), one document a file.
+
+    Raises FileNotFoundError where there is nothing, ValueError for text that is not UTF-8 or is empty.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: give a text file, or a folder that holds some")
+    paths = [path]
+    if path.is_dir():
+        paths = sorted(p for p in path.rglob("*") if p.suffix in TEXT_SUFFIXES and p.is_file())
+        if not paths:
+            raise FileNotFoundError(f"{path} holds no text files ({', '.join(TEXT_SUFFIXES)})")
+    documents = []
+    for p in paths:
+        try:
+            text = p.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{p} is not UTF-8 text: byte {error.object[error.start]:#04x} at position {error.start}. "
+                "Save it as UTF-8, or leave it out."
+            ) from None
+        if text.strip():
+            documents.append(text)
+    if not documents:
+        raise ValueError(f"{path} holds no text: there is nothing to learn from an empty corpus")
+    return documents

@@ -1,0 +1,1 @@
+"""Programs: each is a `Config` (frozen dataclass) and `main(config)`. Nobody imports them."""

@@ -1,0 +1,97 @@
+"""Importing is free: it loads nothing heavy, and touches no disk, network, process, thread or logger.
+
+Each module is imported in an interpreter of its own, under an audit hook that notes what happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mini_nanochat.course.manifest import ROOT
+
+HEAVY = {"torch", "matplotlib", "pytest", "IPython", "hypothesis", "pyarrow"}
+# The few that load something heavy by their nature. What needs torch is added with its first lesson.
+ALLOWED = {"mini_nanochat.course.plugin": {"pytest"}}
+MODULES = sorted(
+    path.relative_to(ROOT).as_posix().removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for path in (ROOT / "mini_nanochat").rglob("*.py")
+)
+
+WATCH = """
+import importlib, json, logging, os, sys, threading
+name, root, heavy = sys.argv[1], sys.argv[2], sys.argv[3].split()
+deeds = []
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+def hook(event, args):
+    if event == "open":
+        path, mode, flags = args
+        if set(mode or "") & set("wax+") or (flags or 0) & WRITES:
+            deeds.append(f"writes {path}")
+        elif str(path).startswith(root) and "site-packages" not in str(path):
+            if not str(path).endswith((".py", ".pyc")):
+                deeds.append(f"reads {path}")
+    elif event.startswith(("socket.", "subprocess.", "os.mkdir", "os.remove", "os.rename", "os.system")):
+        deeds.append(event)
+sys.addaudithook(hook)
+importlib.import_module(name)
+deeds += [f"loads {one}" for one in heavy if one in sys.modules]
+deeds += ["sets up logging"] if logging.root.handlers else []
+deeds += ["starts a thread"] if threading.active_count() > 1 else []
+print(json.dumps(deeds))
+"""
+
+
+def deeds(name, folder=ROOT):
+    """What importing the module `name`, found in `folder` or in ours, does beyond defining."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("MINI_NANOCHAT")}
+    env["PYTHONPATH"] = os.pathsep.join(dict.fromkeys([str(folder), str(ROOT)]))
+    command = [sys.executable, "-B", "-c", WATCH, name, str(folder), " ".join(sorted(HEAVY))]
+    done = subprocess.run(
+        command, env=env, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *printed, last = done.stdout.splitlines()
+    return json.loads(last) + [f"prints {line}" for line in printed]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_importing_a_module_only_defines(name):
+    assert deeds(name) == [f"loads {heavy}" for heavy in sorted(ALLOWED.get(name, ()))]
+
+
+# -- the watch sees what it should ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "source, deed",
+    [
+        ("print('hello')", "prints hello"),
+        ("open('note.txt', 'w')", "writes note.txt"),
+        ("import os; os.open('note.bin', os.O_CREAT | os.O_WRONLY)", "writes note.bin"),
+        ("import os; os.mkdir('made')", "os.mkdir"),
+        ("from pathlib import Path; DATA = Path(__file__).with_name('data.toml').read_text()", "reads "),
+        ("import subprocess, sys; subprocess.run([sys.executable, '-c', ''])", "subprocess.Popen"),
+        ("import socket; S = socket.socket()", "socket."),
+        ("import logging; logging.basicConfig()", "sets up logging"),
+        (
+            "import threading, time; threading.Thread(target=time.sleep, args=(0.5,)).start()",
+            "starts a thread",
+        ),
+        ("import pytest", "loads pytest"),
+        ("import mini_nanochat.course.plugin", "loads pytest"),
+    ],
+)
+def test_a_module_that_wakes_up_is_noticed(tmp_path, source, deed):
+    (tmp_path / "data.toml").write_text("x = 1\n")
+    (tmp_path / "planted.py").write_text(source + "\n")
+    assert any(one.startswith(deed) for one in deeds("planted", tmp_path))
+
+
+def test_a_quiet_module_is_left_alone(tmp_path):
+    (tmp_path / "planted.py").write_text("import json\nX = len('abc')\n\ndef f():\n    open('never', 'w')\n")
+    assert deeds("planted", tmp_path) == []
