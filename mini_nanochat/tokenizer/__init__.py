@@ -1,0 +1,1 @@
+"""Phase 0: text becomes ids, and ids become text again. Needs no torch."""
