@@ -14,7 +14,7 @@ from mini_nanochat.course.errors import CourseError
 from mini_nanochat.course.manifest import ROOT, curriculum
 from mini_nanochat.course.workspace import Workspace, default_path
 
-NEEDED = ("regex", "rich", "tqdm", "pytest", "hypothesis", "tiktoken")
+NEEDED = ("pyarrow", "regex", "rich", "tqdm", "pytest", "hypothesis", "tiktoken")
 NOTEBOOKS = ("jupyterlab", "ipykernel", "matplotlib")
 FREE = 200 * 2**20  # bytes: a workspace is small, but a full disk loses work
 

@@ -20,6 +20,7 @@ HOUSE = ("overlay", "corpus", "flags", "paths", "runtime", "records")
 # and to pyproject.toml, with the lesson that needs it.
 THIRD_PARTIES = {
     "tokenizer": {"regex", "tiktoken", "mini_rustbpe"},
+    "microworld": {"pyarrow"},
     "scripts": {"rich", "tqdm"},
     # tomllib belongs to Python from 3.11 on.
     "course": {"hypothesis", "IPython", "pytest", "rich", "tomli", "tomllib"},
@@ -53,7 +54,7 @@ def target(name: str) -> str:
 
 
 def room(path: str) -> str:
-    """What a file of the library is: top, main, house, package, scripts, course, lesson, or unknown."""
+    """What a file of the library is: top, main, house, package, scripts, course, microworld, lesson, unknown."""
     parts = path.removesuffix(".py").split("/")[1:]
     if parts in (["__init__"], ["__main__"]):
         return {"__init__": "top", "__main__": "main"}[parts[0]]
@@ -63,6 +64,8 @@ def room(path: str) -> str:
         return parts[0]
     if parts[-1] == "__init__":
         return "package"
+    if parts[0] == "microworld":
+        return "microworld"
     return "lesson" if path.removesuffix(".py").replace("/", ".") in ORDER else "unknown"
 
 
@@ -96,6 +99,9 @@ def _against_order(path: str, kind: str, module: str) -> str:
         return ""
     if kind in ("house", "package", "top"):
         return "is ours: a house module or a package file imports nothing of ours"
+    if kind == "microworld":
+        lawful = where == "microworld" or (where in HOUSE and len(parts) == 2)
+        return "" if lawful else "is a lesson's: the microworld knows none"
     if module not in ORDER:
         return "" if where in HOUSE and len(parts) == 2 else "is no module of an earlier lesson"
     own = ORDER.index(path.removesuffix(".py").replace("/", "."))
@@ -187,10 +193,11 @@ def test_every_lesson_module_exists():
 
 # -- the law can be broken ------------------------------------------------------------------------
 
-TEXT, BPE, DEMO = (
+TEXT, BPE, DEMO, WORLD = (
     "mini_nanochat/tokenizer/text.py",
     "mini_nanochat/tokenizer/bpe.py",
     "mini_nanochat/scripts/demo.py",
+    "mini_nanochat/microworld/world.py",
 )
 
 
@@ -219,6 +226,11 @@ TEXT, BPE, DEMO = (
         (DEMO, "from mini_nanochat.scripts import other", "program"),
         (DEMO, "from mini_nanochat.course import card", "learner's tool"),
         (DEMO, "import torch", "not declared for scripts"),
+        (WORLD, "from mini_nanochat.tokenizer import bpe", "the microworld knows none"),
+        (WORLD, "from mini_nanochat.scripts import microworld", "program"),
+        (WORLD, "import torch", "not declared for microworld"),
+        (BPE, "from mini_nanochat.microworld import world", "no module of an earlier lesson"),
+        ("mini_nanochat/flags.py", "from mini_nanochat.microworld import world", "nothing of ours"),
         ("mini_nanochat/course/card.py", "from mini_nanochat.scripts import demo", "program"),
         ("mini_nanochat/flags.py", "from mini_nanochat import overlay", "nothing of ours"),
         ("mini_nanochat/flags.py", "import rich", "not declared for flags.py"),
@@ -245,6 +257,9 @@ def test_a_planted_breach_is_found(path, source, complaint):
         (BPE, "from mini_nanochat.flags import flag\nimport collections.abc"),
         (DEMO, "from mini_nanochat import __version__, flags"),
         (DEMO, "from mini_nanochat.tokenizer import bpe\nimport rich.table"),
+        (DEMO, "from mini_nanochat.microworld import write"),
+        (WORLD, "import pyarrow.parquet as pq\nfrom mini_nanochat.microworld import exams, phrases"),
+        (WORLD, "import json\nfrom mini_nanochat.flags import flag"),
         ("mini_nanochat/__main__.py", "from mini_nanochat.scripts import demo"),
         ("mini_nanochat/__main__.py", "from mini_nanochat.course import card"),
         ("mini_nanochat/__init__.py", "from mini_nanochat import overlay"),
