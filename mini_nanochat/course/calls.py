@@ -65,6 +65,10 @@ def _assigned(tree: ast.Module, name: str, frame: FrameType, line: int) -> ast.e
 def _values(expression: ast.expr, frame: FrameType) -> list[str]:
     """ "with x = ..." for the names in the expression that hold data."""
     bound = {arg.arg for node in ast.walk(expression) if isinstance(node, ast.arg) for arg in [node]}
+    # In `lambda ids=ids: ...` the name on the right is the test's own.
+    bound -= {
+        arg.id for node in ast.walk(expression) if isinstance(node, ast.Lambda) for arg in _defaults(node)
+    }
     names = [n.id for n in ast.walk(expression) if isinstance(n, ast.Name) and n.id not in bound]
     lines = []
     for name in dict.fromkeys(names):
@@ -73,6 +77,10 @@ def _values(expression: ast.expr, frame: FrameType) -> list[str]:
             continue  # an object without a readable face helps nobody
         lines.append(_cut(f"with {name} = {value!r}"))
     return lines[:VALUES]
+
+
+def _defaults(node: ast.Lambda) -> list[ast.Name]:
+    return [default for default in node.args.defaults if isinstance(default, ast.Name)]
 
 
 def _cut(text: str) -> str:
