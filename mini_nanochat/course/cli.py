@@ -171,7 +171,8 @@ def _check(options: argparse.Namespace) -> int:
     else:
         cards.show(card, options.plain)
     for row in rows if not (options.json or options.markdown or options.exercise) else []:
-        print(f"  {'star' if row.earned else 'open':<5} {row.name}: {row.says}")
+        label = ("star " if row.earned else "open ") if options.stars else ""
+        print(f"  {label}{row.name}: {row.says}")
     done = all(exercise.status == "done" for exercise in card.exercises)
     return 0 if card.state == "graded" and done else 1
 

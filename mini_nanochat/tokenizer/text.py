@@ -57,7 +57,7 @@ def split_pattern() -> str:
     3. one or two digits (any script's: `\p{N}`)
     4. other visible characters, as many as there are; with them one space before them, if there is
        one, and all line breaks right after them, if there are any
-    5. line breaks: white space up to and including the last line break in it
+    5. line breaks: white space up to and including the last line break in it, which may be all there is
     6. white space before something visible: all but its last character, which is left for the next
        rule to take; at the end of the text all of it
     7. any other white space

@@ -136,7 +136,7 @@ def test_line_breaks_take_the_white_space_before_them():
 
 @pytest.mark.exercise("split_pattern", points=1)
 def test_indentation_leaves_its_last_space_to_the_word():
-    why = "' return' must be one chunk at every depth, so the run of spaces before it gives one space away"
+    why = "' return' is one chunk at every depth: the line break is a chunk, and the spaces after it give one away"
     assert text.split("\n    return x") == ["\n", "   ", " return", " x"], why
     assert text.split("a   +") == ["a", "  ", " +"], why
     assert text.split("a \t b") == ["a", " \t", " b"], why

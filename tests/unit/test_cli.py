@@ -89,7 +89,7 @@ def test_check_with_stars(run, quick, monkeypatch):
     quick("passed")
     monkeypatch.setattr(cli.stars, "stars", lambda *_: [cli.stars.Star("museum", True, "all there")])
     code, out, _ = run("check", "--stars")
-    assert code == 0 and "star  museum: all there" in out
+    assert code == 0 and "star museum: all there" in out
 
 
 def test_watch_grades_at_once_and_ends_at_ctrl_c(run, quick, monkeypatch):
