@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons test check lint generate clean
+.PHONY: help setup demo lessons test rust check lint generate clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +24,16 @@ lessons: $(VENV)/.learn  ## JupyterLab in your workspace
 test: $(VENV)/.dev  ## everything CI runs
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -n $(WORKERS) -q
+	@$(MAKE) --no-print-directory rust
+
+rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is installed
+	@if command -v cargo >/dev/null 2>&1; then \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) ./rustbpe && \
+	  (cd rustbpe && cargo test --release --quiet) && \
+	  (cd rustbpe && "$(abspath $(BIN))/python" -m pytest -q -p no:cacheprovider); \
+	else \
+	  echo "cargo is not installed: the Rust trainer is left out. Nothing needs it; it is faster."; \
+	fi
 
 check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
 	@$(MAKE) --no-print-directory lint
