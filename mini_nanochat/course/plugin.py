@@ -103,6 +103,7 @@ def _set_up_hypothesis() -> None:
         max_examples=50,
         deadline=None,
         database=None,
+        derandomize=False,  # hypothesis would switch it on by itself where it sees a CI, and try other inputs
         phases=phases,
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),  # they watch the clock: a busy machine is no mistake

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import io
 import json
 import sys
@@ -219,6 +220,12 @@ def as_json(proof: Proof) -> str:
     return json.dumps(proof.seen, indent=1, ensure_ascii=False) + "\n"
 
 
+def changes(stored: Path, now: str) -> list[str]:
+    """The lines in which the stored looks and those of now differ."""
+    before = stored.read_text("utf-8").splitlines() if stored.is_file() else []
+    return list(difflib.unified_diff(before, now.splitlines(), "stored", "now", lineterm="", n=1))
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mini-nanochat prove", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("lessons", nargs="*", metavar="LESSON", help="such as 0.2; all, if none is named")
@@ -235,6 +242,7 @@ def main(arguments: list[str] | None = None) -> int:
         stored = ROOT / lesson.fingerprints
         if not options.write and (not stored.is_file() or stored.read_text("utf-8") != as_json(proof)):
             complaints.append(f"{lesson.id}: what a learner sees has changed: review it with prove --write")
+            complaints += changes(stored, as_json(proof))
         if options.write:
             (ROOT / lesson.fingerprints).write_text(as_json(proof), "utf-8")
     for complaint in complaints:
