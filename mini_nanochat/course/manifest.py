@@ -49,6 +49,7 @@ class Lesson:
     papers: tuple[str, ...]
     nanochat: tuple[str, ...]
     needs: tuple[str, ...]
+    gives: tuple[str, ...] = ()  # modules that come with the lesson, whole: nothing in them is left to write
 
     @property
     def phase(self) -> int:
@@ -107,7 +108,7 @@ class Lesson:
         """Every file without which the lesson's package is not whole."""
         pages = [f"docs/papers/{paper}.md" for paper in self.papers]
         single = [self.module, self.notebook, self.sheet, self.tests, self.mutants, self.fingerprints]
-        return [*single, self.adr_page, self.checkpoint, *pages]
+        return [*single, *self.gives, self.adr_page, self.checkpoint, *pages]
 
 
 @dataclass(frozen=True)

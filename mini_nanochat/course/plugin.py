@@ -31,7 +31,7 @@ import pytest
 from mini_nanochat import overlay
 from mini_nanochat.course import calls, findings
 from mini_nanochat.course.errors import CourseError
-from mini_nanochat.course.manifest import Lesson, curriculum
+from mini_nanochat.course.manifest import ROOT, Lesson, curriculum
 
 GRADED = pytest.StashKey["Session"]()
 ENDED = "importing the file ended Python, or did not end: look for a loop, an exit or a crash outside of functions"
@@ -170,6 +170,8 @@ def _look(session: Session, lesson: Lesson) -> tuple[str, dict[str, Any] | None]
     if not (session.folder / lesson.module).is_file():
         return "borrowed", None
     importlib.invalidate_caches()
+    if "import torch" in (ROOT / lesson.module).read_text("utf-8"):
+        importlib.import_module("torch")  # its first start may take long: the time limit is for the learner
     try:
         with _in_place(), _time_limit(session.limit, "importing the file", session.stderr):
             importlib.import_module(lesson.dotted)
