@@ -163,7 +163,8 @@ def fill(folder: Path, made: Contents, row_group: int) -> None:
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         table = pa.table({"text": [text for _, text in part], "kind": [kind for kind, _ in part]})
-        pq.write_table(table, target, row_group_size=row_group, compression="zstd", use_dictionary=["kind"])
+        options = {"compression": "zstd", "use_dictionary": ["kind"], "write_page_checksum": True}
+        pq.write_table(table, target, row_group_size=row_group, **options)
     for path, some in made.lines.items():
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
