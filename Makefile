@@ -1,11 +1,13 @@
 # Two commands matter: `make demo` and `make test`. `make help` lists the rest.
-# Your own pip options go into PIP_ARGS (a mirror, an offline folder, a CPU-only torch later on):
+# Your own pip options go into PIP_ARGS (a mirror, an offline folder, a CPU-only torch):
 #     make demo PIP_ARGS="--no-index --find-links wheels/"
 PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 WORKERS ?= 2
+NO_CARGO := cargo is not installed: the Rust trainer is left out. Nothing needs it; Python learns the same merges, slower.
+RUST_BUILD = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) ./rustbpe && touch $(VENV)/.rust
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo lessons test rust check lint generate clean
@@ -13,26 +15,26 @@ WORKERS ?= 2
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-setup: $(VENV)/.learn  ## the virtual environment, for learners
+setup: $(VENV)/.learn $(VENV)/.rust  ## the virtual environment, for learners
 
-demo: $(VENV)/.learn  ## everything that exists so far, on real text, before your eyes
+demo: $(VENV)/.learn $(VENV)/.rust  ## everything that exists so far, on real text, before your eyes
 	@$(BIN)/mini-nanochat demo
 
-lessons: $(VENV)/.learn  ## JupyterLab in your workspace
+lessons: $(VENV)/.learn $(VENV)/.rust  ## JupyterLab in your workspace
 	@$(BIN)/mini-nanochat lesson
 
-test: $(VENV)/.dev  ## everything CI runs
+test: $(VENV)/.dev $(VENV)/.rust  ## everything CI runs
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -n $(WORKERS) -q
 	@$(MAKE) --no-print-directory rust
 
 rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is installed
 	@if command -v cargo >/dev/null 2>&1; then \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) ./rustbpe && \
+	  $(RUST_BUILD) && \
 	  (cd rustbpe && cargo test --release --quiet) && \
 	  (cd rustbpe && "$(abspath $(BIN))/python" -m pytest -q -p no:cacheprovider); \
 	else \
-	  echo "cargo is not installed: the Rust trainer is left out. Nothing needs it; it is faster."; \
+	  echo "$(NO_CARGO)"; \
 	fi
 
 check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
@@ -63,3 +65,10 @@ $(VENV)/.learn: pyproject.toml constraints.txt
 $(VENV)/.dev: $(VENV)/.learn
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[dev]"
 	@touch $@
+
+# Built again when its sources change. Where it can't be built that is said, and nothing else stops.
+$(VENV)/.rust: $(VENV)/.learn $(wildcard rustbpe/src/*.rs) rustbpe/Cargo.toml rustbpe/pyproject.toml
+	@if ! command -v cargo >/dev/null 2>&1; then echo "$(NO_CARGO)"; \
+	else echo "Building the Rust trainer (half a minute the first time) ..."; \
+	  $(RUST_BUILD) || echo "The Rust trainer could not be built (see above): Python does its work, slower."; \
+	fi

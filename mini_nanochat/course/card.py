@@ -247,8 +247,17 @@ def _advice(card: Card) -> str:
     failing = [e.name for e in card.exercises if e.status == "failing"]
     if failing:
         return f"stuck? mini-nanochat hint {id} {failing[0]}"
-    todo = next(e.name for e in card.exercises if e.status != "done")
-    return f"next: write {todo}, then check again (a hint: mini-nanochat hint {id} {todo})"
+    todo = next(e for e in card.exercises if e.status != "done")
+    name = _awaited(todo) if todo.status == "waiting" else todo.name
+    if name not in card.lesson.todo:  # it waits for an exercise of an earlier lesson
+        earlier = reversed(curriculum().earlier(card.lesson))
+        id = next((lesson.id for lesson in earlier if name in lesson.todo), id)
+    return f"next: write {name}, then check again (a hint: mini-nanochat hint {id} {name})"
+
+
+def _awaited(exercise: Exercise) -> str:
+    """The function that an exercise is waiting for."""
+    return str(exercise.failed[0].finding.get("name", exercise.name))
 
 
 def _short(path: str) -> str:

@@ -211,7 +211,7 @@ def _predict(options: argparse.Namespace) -> int:
         value = ast.literal_eval(options.answer)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         value = options.answer
-    if not isinstance(value, bool | int | float | list):
+    if not isinstance(value, bool | int | float | list | tuple):
         value = options.answer
     good, why = stars.answer(space, lesson, options.question, value)
     print(f"Right. {why}" if good else "Not right. It is written down; think again and answer once more.")

@@ -63,6 +63,9 @@ def hint(space: Workspace, lesson: Lesson, name: str | None = None) -> list[str]
     out = []
     if exercise.status == "done":
         return [f"{name} is done: no hint is needed."]
+    if exercise.status == "waiting":
+        other = exercise.failed[0].finding.get("name", "another exercise")
+        return [f"{name} waits for {other}: write that first. (This was no hint, and is not counted.)"]
     if exercise.status == "failing":
         likely = diagnose(lesson, exercise)
         out += [f"Looks like: {says}." for says in likely]

@@ -141,7 +141,12 @@ class Curriculum:
 def todo_name(lesson: Lesson, name: str) -> str:
     """`name` if the lesson asks for it; raises CourseError, naming what it asks for, if not."""
     if name not in lesson.todo:
-        raise CourseError(f"lesson {lesson.id} has no exercise {name!r}. It has: {', '.join(lesson.todo)}.")
+        ends = [one.rpartition(".")[2].casefold() for one in lesson.todo]  # encode, of Tokenizer.encode
+        close = difflib.get_close_matches(name.rpartition(".")[2].casefold(), ends, 1, 0.6)
+        meant = [one for one, end in zip(lesson.todo, ends) if end in close]
+        guess = f" Did you mean {' or '.join(meant)}?" if meant else ""
+        all_of_them = ", ".join(lesson.todo)
+        raise CourseError(f"lesson {lesson.id} has no exercise {name!r}.{guess} It has: {all_of_them}.")
     return name
 
 

@@ -50,6 +50,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--shuffle", type=int, metavar="SEED", help="run the tests in a random order")
 
 
+CHECKPOINT_LIMIT = 60.0  # seconds a test may take that belongs to no lesson: it works on real text
+
+
 class Session:
     """One grading session: whose code, the time limit, and everything that happened, as events."""
 
@@ -241,7 +244,10 @@ def _file_of(thing: Any) -> str | None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     session = item.config.stash[GRADED]
     if lesson_of(item.path) is None and not item.config.option.own:
-        return (yield)
+        if session.folder is None:
+            return (yield)
+        with _in_place(), _time_limit(CHECKPOINT_LIMIT, "this check", session.stderr):
+            return (yield)
     session.compared = None
     session.emit(event="start", test=item.nodeid)
     mark = item.get_closest_marker("exercise")
@@ -310,9 +316,11 @@ def pytest_runtest_makereport(
     report = yield
     session, lesson = item.config.stash[GRADED], lesson_of(item.path)
     if item.config.option.own and report.when == "call":
-        headline = f"{title(item.name)}: {call.excinfo.exconly().splitlines()[0]}" if call.excinfo else ""
+        headline = f"{title(item.name)}: {_first_lines(call.excinfo.exconly())}" if call.excinfo else ""
         session.emit(event="own", test=item.nodeid, passed=report.passed, headline=headline)
         return report
+    if lesson is None and session.folder is not None and (report.when == "call" or not report.passed):
+        session.emit(event="checkpoint", title=title(item.name), **_of_checkpoint(session, report, call))
     if lesson is None or (report.when != "call" and report.passed):
         return report
     finding: dict[str, Any] = {"kind": "passed"}
@@ -329,6 +337,28 @@ def pytest_runtest_makereport(
             report.longrepr = finding["headline"]
     session.emit(event="result", test=item.nodeid, **finding)
     return report
+
+
+def _first_lines(text: str, lines: int = 4, limit: int = 400) -> str:
+    """The first lines of a message, in one line."""
+    words = " ".join(" ".join(text.splitlines()[:lines]).split())
+    return words if len(words) <= limit else f"{words[: limit - 4]} ..."
+
+
+def _of_checkpoint(
+    session: Session, report: pytest.TestReport, call: pytest.CallInfo[None]
+) -> dict[str, str]:
+    """How a test that belongs to no lesson ended on the learner's code: its state, and why."""
+    if call.excinfo is None:
+        return {"state": "done", "why": ""}
+    if report.skipped:
+        return {"state": "left out", "why": str(call.excinfo.value)}
+    error = call.excinfo.value
+    finding = findings.describe(error, error.__traceback__, session.folder, None)
+    report.longrepr = finding["headline"]
+    if finding["kind"] == "unwritten":
+        return {"state": "waiting", "why": f"{finding['name']} is not written yet"}
+    return {"state": "failing", "why": finding["headline"]}
 
 
 # -- reporting ------------------------------------------------------------------------------------
@@ -354,3 +384,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     terminalreporter.ensure_newline()
     for card in cards(session.events, session.folder):
         show(card)
+    pieces = [event for event in session.events if event["event"] == "checkpoint"]
+    if pieces:
+        terminalreporter.write_line("The pieces together, the reference where you have not started")
+    for event in pieces:
+        why = f": {event['why']}" if event["why"] else ""
+        terminalreporter.write_line(f"  {event['state']:11}  {event['title']}{why}")

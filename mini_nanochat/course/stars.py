@@ -127,8 +127,11 @@ def museum(space: Workspace, lesson: Lesson) -> Star:
     for exhibit in exhibits:
         test = f"{path}::test_{exhibit['id']}"
         outcome = judge(lesson, test, {"": source, "faulty": faulty[exhibit["mutant"]]})
-        if not outcome[""][0] or outcome[""][1]:
-            open_ones.append(f"{exhibit['id']} (fails on the mended module, or is not there)")
+        ran, failed = outcome[""]
+        if failed:
+            open_ones.append(f"{exhibit['id']} (fails on the mended module: {failed[0]})")
+        elif not ran:
+            open_ones.append(f"{exhibit['id']} (there is no test_{exhibit['id']} yet)")
         elif not outcome["faulty"][1]:
             open_ones.append(f"{exhibit['id']} (passes on the faulty module, too)")
         else:

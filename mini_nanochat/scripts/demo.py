@@ -1,20 +1,23 @@
 """The demo: everything that is built so far, on real text, before your eyes.
 
 Text is gathered, a tenth of it is kept aside, byte-pair encoding learns a vocabulary from the rest, and
-the part kept aside shows how good it is. Then a paragraph goes through it, there and back.
+the part kept aside shows how good it is. Then a paragraph goes through it, there and back. Last, the
+pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches for a model.
 """
 
 from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from time import perf_counter
-from types import ModuleType
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -24,7 +27,7 @@ from rich.text import Text
 
 from mini_nanochat import __version__, corpus, flags, overlay
 from mini_nanochat.flags import flag
-from mini_nanochat.tokenizer import bpe, text
+from mini_nanochat.tokenizer import bpe, text, tokenizer
 
 SPECIALS = len(text.SPECIAL_TOKENS)
 SMALLEST = 256 + SPECIALS
@@ -44,6 +47,7 @@ class Config:
     corpus: Path | None = flag(None, "text file, or folder of text; none: the sources of Python's library")
     max_chars: int = flag(400_000, "characters to read at most")
     vocab_size: int = flag(2048, "ids: 256 bytes, the merges and 9 special tokens")
+    pipeline: bool = flag(True, "go on to the microworld, its tokenizer and its batches")
 
     def __post_init__(self) -> None:
         if self.vocab_size < SMALLEST:
@@ -91,9 +95,10 @@ def show(token: bytes) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in characters)
 
 
-def origin(module: ModuleType) -> str:
-    """Whose code `module` is."""
-    folder, path = overlay.active(), Path(module.__file__ or "")
+def origin(module: str) -> str:
+    """Whose code the module of this name is."""
+    spec = find_spec(module)
+    folder, path = overlay.active(), Path(spec.origin or "" if spec else "")
     return f"your workspace, {path}" if folder and path.is_relative_to(folder) else REFERENCE
 
 
@@ -115,7 +120,7 @@ def learn(console: Console, words: dict[bpe.Word, int], config: Config) -> dict[
         try:
             return bpe.train(words, config.vocab_size - SPECIALS, on_merge)
         except ValueError as error:
-            if origin(bpe) != REFERENCE:
+            if origin(bpe.__name__) != REFERENCE:
                 raise
             allowed = f"{SPECIALS + len(tokens)} is the most that this corpus allows"
             raise ValueError(f"vocab_size {config.vocab_size} is too large: {allowed}") from error
@@ -195,6 +200,29 @@ def typed_by_a_user(console: Console, merges: dict[bpe.Pair, int]) -> None:
     )
 
 
+def run_pipeline(console: Console) -> None:
+    """The programs of the pipeline, one after the other, on a small world of our own, in a folder for now.
+
+    Raises ValueError if one of them fails; it has said why.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        world, vocabulary = f"{folder}/microworld", f"{folder}/tokenizer"
+        data = ("--data", f"{world}/documents")
+        for command in (
+            ("microworld", "--megabytes", "2", "--samples", "0", "--out", world),
+            ("tok-train", *data, "--out", vocabulary, "--compare"),
+            ("batches", *data, "--tokenizer", vocabulary),
+        ):
+            shown = " ".join(command).replace(folder, "runs")
+            console.rule(f"mini-nanochat {shown}", align="left")
+            sys.stdout.flush()
+            if subprocess.run([sys.executable, "-m", "mini_nanochat", *command], check=False).returncode:
+                raise ValueError(f"the demo stopped: mini-nanochat {command[0]} failed, see above")
+    console.print(
+        "All this was in a folder that is gone now. The same commands without folders write to runs/."
+    )
+
+
 def main(config: Config) -> None:
     """Runs the demo. Raises ValueError or OSError for a corpus or sizes that cannot work."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -208,19 +236,27 @@ def main(config: Config) -> None:
     start = perf_counter()
     merges = learn(console, words, config)
     seconds = perf_counter() - start
+    start = perf_counter()
+    faster = tokenizer.train(words, config.vocab_size - SPECIALS)
+    fast = perf_counter() - start
+    if list(faster) != list(merges):
+        raise ValueError("the trainers of lessons 0.2 and 0.3 disagree: they must learn the same merges")
     facts = {
         "characters learned from": f"{sum(map(len, kept)):,}",
         "unique chunks in them": f"{len(words):,}",
         "vocabulary": f"256 bytes + {len(merges):,} merges + {SPECIALS} specials",
-        "training": f"{seconds:.1f} s, {len(merges) / seconds:,.0f} merges per second",
+        "training, as in 0.2": f"{seconds:.1f} s, {len(merges) / seconds:,.0f} merges per second",
+        "the same merges, as in 0.3": f"{fast:.2f} s",
     }
     console.print(table("What was learned", ("", ""), facts.items()))
     console.print(compare(merges, "\n".join(held_out)))
     there_and_back(console, merges)
     typed_by_a_user(console, merges)
+    if config.pipeline:
+        run_pipeline(console)
     console.print("\nWhose code was this?", style="bold")
-    for module in (text, bpe):
-        console.print(f"{module.__name__}: {origin(module)}")
+    for module in ("tokenizer.text", "tokenizer.bpe", "tokenizer.tokenizer", "data.loader"):
+        console.print(f"mini_nanochat.{module}: {origin(f'mini_nanochat.{module}')}")
     console.print("\nNow build it yourself", style="bold")
     if shutil.which("mini-nanochat") is None:
         console.print("source .venv/bin/activate (once in each new terminal)")

@@ -134,7 +134,8 @@ def main(config: Config) -> None:
     console.print(f"{removed} validation documents were removed: they occur word for word in training.\n")
     console.print(conversations_table(made.manifest["conversations"]))
     console.print(exams_table(made.manifest["exams"]))
-    show_samples(console, made, config.samples)
+    if config.samples:
+        show_samples(console, made, config.samples)
     console.print(f"\n{verb} {config.out}: {size / 1e6:.1f} MB of documents, {seconds:.1f} s", style="bold")
     console.print(f"fingerprint {made.manifest['fingerprint'][:16]}, seed {config.seed}")
     console.print("A teaching instrument with a known truth, not a benchmark: see docs/microworld.md")

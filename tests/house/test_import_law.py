@@ -20,15 +20,20 @@ HOUSE = ("overlay", "corpus", "flags", "paths", "runtime", "records")
 # and to pyproject.toml, with the lesson that needs it.
 THIRD_PARTIES = {
     "tokenizer": {"regex", "tiktoken", "mini_rustbpe"},
+    "data": {"pyarrow", "torch"},
     "microworld": {"pyarrow"},
-    "scripts": {"rich", "tqdm"},
+    "scripts": {"rich", "torch", "tqdm"},
     # tomllib belongs to Python from 3.11 on.
     "course": {"hypothesis", "IPython", "pytest", "rich", "tomli", "tomllib"},
 }
 OUTSIDE = {"tests", "tools", "lessons", "examples", "workspace"}
-ORDER = [lesson.dotted for lesson in curriculum().lessons]
+ORDER = [
+    module.removesuffix(".py").replace("/", ".")
+    for lesson in curriculum().lessons
+    for module in (*lesson.gives, lesson.module)
+]
 SOURCES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "mini_nanochat").rglob("*.py"))
-GRADED = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/phase*/test_*.py"))
+GRADED = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("tests/phase*/test_[0-9]*.py"))
 
 
 def imports(source: str) -> Iterator[tuple[int, str]]:
@@ -136,7 +141,7 @@ def awake(path: str, source: str) -> list[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) in tests:
             continue
         if isinstance(node, ast.Try) and all(
-            isinstance(one, ast.Import | ast.ImportFrom) for one in node.body
+            isinstance(one, ast.Import | ast.ImportFrom | ast.AnnAssign) for one in node.body
         ):
             continue  # an import that may fail
         if not isinstance(node, quiet):
@@ -225,7 +230,7 @@ TEXT, BPE, DEMO, WORLD = (
         (BPE, "from tests import helpers", "outside"),
         (DEMO, "from mini_nanochat.scripts import other", "program"),
         (DEMO, "from mini_nanochat.course import card", "learner's tool"),
-        (DEMO, "import torch", "not declared for scripts"),
+        (DEMO, "import requests", "not declared for scripts"),
         (WORLD, "from mini_nanochat.tokenizer import bpe", "the microworld knows none"),
         (WORLD, "from mini_nanochat.scripts import microworld", "program"),
         (WORLD, "import torch", "not declared for microworld"),

@@ -264,6 +264,21 @@ def test_a_card_that_is_full_says_what_comes_next(only):
     assert (f"{FIRST} is done. The whole card" if only else "All done.") in text
 
 
+@pytest.mark.parametrize(
+    "lesson, name, says",
+    [
+        (0, SECOND, f"next: write {SECOND}, then check again (a hint: mini-nanochat hint 0.1 {SECOND})"),
+        (1, SECOND, f"next: write {SECOND}, then check again (a hint: mini-nanochat hint 0.1 {SECOND})"),
+    ],
+)
+def test_what_waits_is_not_the_next_thing_to_write(lesson, name, says):
+    lesson = curriculum().lessons[lesson]
+    check = Check("t::test_x", "x", 1, "waiting", {"headline": f"waits for {name}", "name": name})
+    rows = [Exercise(lesson.todo[0], [check])]
+    text = cards.as_text(Card(lesson, "graded", "a.py", "1", None, rows))
+    assert says in text and f"waits for {name}" in text
+
+
 def test_a_card_without_checks_says_that(card):
     text = cards.as_text(Card(card.lesson, "graded", "a.py", "1", None, []))
     assert "nothing was graded: `mini-nanochat doctor`" in text

@@ -115,6 +115,10 @@ def test_predict(run, space, lesson):
     assert code == 0 and "p1  " in out and "Answer with" in out
     row = cli.stars.questions(lesson)[0]
     assert run("predict", ID, row["id"], str(row["answer"]))[:2] == (0, f"Right. {row['why']}\n")
+    pairs = next(one for one in curriculum().lessons if one.id == "0.3")
+    wanted = next(q for q in cli.stars.questions(pairs) if isinstance(q["answer"], list))
+    for answer in (str(wanted["answer"]), str(tuple(wanted["answer"]))):
+        assert run("predict", pairs.id, wanted["id"], answer)[0] == 0, "a tuple is as good as a list"
     for answer in ("six", "-1", "{1: 2}", "None", "b'x'", "1e999", "[" * 999, "\udcff", ""):
         code, _, err = run("predict", ID, row["id"], answer)
         assert (code, err) == (1, "")
@@ -218,6 +222,8 @@ def test_lesson(run, space, lesson, monkeypatch):
         (["check", "text_is_byts"], "Did you mean text_is_bytes?"),
         (["check", ID, "nothing"], "has no exercise 'nothing'"),
         (["check", curriculum().lessons[-1].id], "is not started: run"),
+        (["check", ID, "decode"], "has no exercise 'decode'. Did you mean ByteTokenizer.decode? It has: "),
+        (["check", ID, "bytetokenizer.encod"], "Did you mean ByteTokenizer.encode? It has: "),
         (["check", "--limit", "0"], "wanted 0.1 to 3600 seconds, got 0"),
         (["check", "--limit", "nan"], "wanted 0.1 to 3600 seconds, got nan"),
         (["check", "--limit", "soon"], "invalid _seconds value: 'soon'"),

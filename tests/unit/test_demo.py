@@ -19,7 +19,8 @@ from mini_nanochat.scripts import demo
 ROOT = Path(mini_nanochat.__file__).parents[1]
 BPE = "mini_nanochat/tokenizer/bpe.py"
 TEXT = "The cat sat on 12 mats; nobody could remember whose mats they were, or why.\n" * 20
-SMALL = ("--vocab-size", "290")
+ALONE = ("--no-pipeline",)  # the programs of the pipeline have tests of their own
+SMALL = ("--vocab-size", "290", *ALONE)
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_one_document_is_enough(corpus, capsys):
     assert "256 bytes + 25 merges + 9 specials" in words
     assert f"On the {len(TEXT) - len(TEXT) * 9 // 10} characters kept aside" in words
     assert f"all {len(demo.PARAGRAPH)} characters came back" in words
-    assert words.count("the reference") == 2 and "your workspace" not in words
+    assert words.count("the reference") == 4 and "your workspace" not in words
     assert "mini-nanochat start 0.1" in words and "make lessons" in words
 
 
@@ -94,7 +95,7 @@ def test_brackets_in_names_and_text_are_no_markup(tmp_path, capsys):
 
 
 def test_the_smallest_vocabulary_is_bytes_alone(corpus, capsys):
-    assert run("--corpus", corpus, "--vocab-size", 265) == 0
+    assert run("--corpus", corpus, "--vocab-size", 265, *ALONE) == 0
     assert "256 bytes + 0 merges + 9 specials" in " ".join(capsys.readouterr().out.split())
 
 
@@ -231,7 +232,7 @@ def test_sizes_that_cannot_work_are_refused_before_anything_starts(argv, says, c
 def test_the_largest_vocabulary_that_is_named_really_works(corpus, capsys):
     assert run("--corpus", corpus, "--vocab-size", 5000) == 2
     largest = int(re.search(r"(\d+) is the most", capsys.readouterr().err)[1])
-    assert run("--corpus", corpus, "--vocab-size", largest) == 0
+    assert run("--corpus", corpus, "--vocab-size", largest, *ALONE) == 0
     assert run("--corpus", corpus, "--vocab-size", largest + 1) == 2
 
 
@@ -294,3 +295,22 @@ def test_a_user_who_can_type_commands_is_noticed(corpus, monkeypatch, capsys):
     )
     assert run("--corpus", corpus, *SMALL) == 2
     assert "became something else than text: ids [285]" in capsys.readouterr().err
+
+
+# -- the pipeline ---------------------------------------------------------------------------------
+
+
+def test_the_pipeline_runs_as_far_as_it_goes(corpus):
+    done = program("--corpus", corpus, "--vocab-size", "290", COLUMNS="200")
+    assert done.returncode == 0, done.stderr
+    words = " ".join(done.stdout.split())
+    for command in ("microworld", "tok-train", "batches"):
+        assert f"mini-nanochat {command} --" in words
+    assert "the same batches, bit for bit" in words
+    assert "NO" not in words.split("0.2 all anew")[1].split("The first row")[0].split()
+
+
+def test_a_program_that_fails_ends_the_demo_with_a_sentence(corpus, monkeypatch, capfd):
+    monkeypatch.setattr(demo.sys, "executable", "false")
+    assert run("--corpus", corpus, "--vocab-size", "290") == 2
+    assert "the demo stopped: mini-nanochat microworld failed" in capfd.readouterr().err

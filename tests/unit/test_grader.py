@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from mini_nanochat.course import grader, stubs
@@ -191,3 +194,34 @@ def test_what_can_not_be_graded_is_refused(space, lesson, monkeypatch):
 def test_a_grader_that_can_not_start_says_why(elsewhere, lesson):
     with pytest.raises(CourseError, match=r"could not start:\n.*nowhere.* does not exist"):
         grader.run_grader(ROOT / lesson.tests, ["--mine", "--workspace", str(elsewhere / "nowhere")])
+
+
+TOGETHER = """
+import pytest
+from mini_nanochat.tokenizer import text
+
+def test_what_needs_no_lesson():
+    pass
+
+def test_what_fails():
+    assert 1 + 1 == 3, "one and one"
+
+def test_what_calls_a_stub():
+    text.split_pattern()
+
+def test_what_needs_something_else():
+    pytest.skip("no cargo here")
+"""
+
+
+def test_the_pieces_together_are_reported_beside_the_cards(space, tmp_path):
+    file = tmp_path / "test_together.py"
+    file.write_text(TOGETHER, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", str(file), "--mine", "--workspace", str(space.path)]
+    command += [f"--config-file={ROOT / 'pyproject.toml'}", f"--rootdir={ROOT}"]
+    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=False)
+    said = " ".join(done.stdout.split())
+    assert "done what needs no lesson" in said
+    assert "failing what fails: one and one" in said
+    assert "waiting what calls a stub: split_pattern is not written yet" in said
+    assert "left out what needs something else: no cargo here" in said

@@ -51,6 +51,15 @@ def test_each_exercise_has_its_own_ladder(space, lesson, monkeypatch):
     assert hints.hint(space, lesson, lesson.todo[1])[0].startswith(f"{lesson.todo[1]}, hint 1 of")
 
 
+def test_what_only_waits_is_said_to_and_not_counted(space, lesson, monkeypatch):
+    waiting, other = lesson.todo[:2]
+    check = Check("t::test_x", "x", 1, "waiting", {"headline": f"waits for {other}", "name": other})
+    card = Card(lesson, "graded", "f.py", "1", None, [Exercise(waiting, [check])])
+    monkeypatch.setattr(hints, "check", lambda space, one: card)
+    assert hints.hint(space, lesson)[0].startswith(f"{waiting} waits for {other}: write that first.")
+    assert not [event for event in events(space) if event["event"] == "hint"]
+
+
 def test_what_is_done_needs_no_hint(space, lesson, monkeypatch):
     fake(lesson, monkeypatch, {lesson.todo[0]: ["wrong"]})
     assert hints.hint(space, lesson, lesson.todo[1]) == [f"{lesson.todo[1]} is done: no hint is needed."]

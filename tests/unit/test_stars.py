@@ -163,6 +163,7 @@ def test_weak_tests_do_not(space, lesson, few):
     "text, says",
     [
         ("def test_wrong():\n    assert 1 == 2\n", "assert 1 == 2"),
+        ("def test_wrong():\n    got = [1]\n    assert got == [2], 'because'\n", "because assert [1] == [2]"),
         ("def test_x(:\n", "your file fails: SyntaxError: "),
         ("x = 1\n", "your file has no tests in it"),
         ("def test_loop():\n    while True: pass\n", "your file fails: loop: "),
@@ -198,19 +199,24 @@ def one_exhibit(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "body, earned",
+    "name, body, says",
     [
-        (BUGS["each_id_decoded_alone"], True),
-        ("assert True", False),
-        ('raise NotImplementedError("a test that fails on this bug alone")', False),
+        ("alone", BUGS["each_id_decoded_alone"], ""),
+        ("alone", "assert True", "alone (passes on the faulty module, too)"),
+        (
+            "alone",
+            "assert 1 == 2",
+            "alone (fails on the mended module: alone: AssertionError: assert 1 == 2)",
+        ),
+        ("other", "assert True", "alone (there is no test_alone yet)"),
     ],
 )
 def test_a_museum_test_passes_on_the_mended_module_and_fails_on_the_faulty_one(
-    space, lesson, one_exhibit, body, earned
+    space, lesson, one_exhibit, name, body, says
 ):
-    space.museum(lesson).write_text(f"{IMPORT}\ndef test_alone():\n    {body}\n", "utf-8")
+    space.museum(lesson).write_text(f"{IMPORT}\ndef test_{name}():\n    {body}\n", "utf-8")
     star = stars.museum(space, lesson)
-    assert star.earned is earned and ("open: alone" in star.says) is not earned
+    assert star.earned is (not says) and (f"open: {says}" in star.says) is bool(says)
 
 
 @pytest.mark.parametrize("lesson", WRITTEN, ids=lambda one: one.id)
