@@ -6,10 +6,15 @@ no licence to ask for. Which version of Python is installed decides the exact te
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
+import importlib
+import itertools
 import sysconfig
 from pathlib import Path
 
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 TEXT_SUFFIXES = (".txt", ".md", ".rst", ".py")
 # Tests hold deliberately broken text; site-packages is whatever somebody installed.
 SKIPPED = {"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"}
@@ -39,6 +44,30 @@ def stdlib_documents(max_chars: int = 1_000_000) -> list[str]:
             "Allow more characters, or give a file or folder of your own text."
         )
     return documents
+
+
+def stdlib_prose(max_chars: int = 1_000_000) -> list[str]:
+    """English from the standard library: its docstrings of 100 characters and more, and pydoc's help texts.
+
+    About 2 MB in all, each text once, mixed but always in the same order; at least `max_chars`
+    characters together, if there are so many.
+    """
+    texts = _prose()
+    sizes = itertools.accumulate(map(len, texts), initial=0)
+    return [text for text, before in zip(texts, sizes) if before < max_chars]
+
+
+@functools.cache
+def _prose() -> list[str]:
+    texts = list(importlib.import_module("pydoc_data.topics").topics.values())
+    for source in stdlib_documents(100_000_000):
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:
+            continue  # templates and deliberate errors
+        nodes = (node for node in ast.walk(tree) if isinstance(node, DOCUMENTED))
+        texts += [text for node in nodes if len(text := ast.get_docstring(node) or "") >= 100]
+    return sorted(set(texts), key=lambda text: hashlib.sha256(text.encode()).hexdigest())
 
 
 def read_documents(path: str | Path) -> list[str]:

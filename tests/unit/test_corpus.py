@@ -99,3 +99,13 @@ def test_a_folder_without_text_and_a_path_to_nothing_are_refused(tmp_path):
         corpus.read_documents(tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         corpus.read_documents(tmp_path / "nothing.txt")
+
+
+def test_prose_is_english_in_a_fixed_order_and_each_text_once():
+    texts = corpus.stdlib_prose(50_000)
+    assert texts == corpus.stdlib_prose(50_000)
+    assert 50_000 <= sum(map(len, texts)) < 50_000 + len(texts[-1])
+    assert len(set(texts)) == len(texts)
+    letters = sum(c.isalpha() or c == " " for text in texts for c in text)
+    assert letters / sum(map(len, texts)) > 0.75  # code has about 0.6
+    assert texts == corpus.stdlib_prose(100_000)[: len(texts)]
