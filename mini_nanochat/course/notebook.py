@@ -92,6 +92,8 @@ def exercise(line: str, cell: str) -> Shown:
     spliced = stubs.splice(source, name, cell)
     marker = f'raise NotImplementedError("{stubs.marker(lesson.id, name)}")'
     written = stubs.find(source, name) is not None and marker not in stubs.extract(source, name)
+    if marker in cell and spliced == source:
+        return Shown(f"{name} is not written yet. Write its body in this cell, then run the cell.")
     if marker in cell and written:
         print(f"This cell is still the stub: your {name} is kept. To see it here: %pull {lesson.id} {name}")
     elif spliced != source:

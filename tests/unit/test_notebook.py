@@ -49,6 +49,12 @@ def test_a_stub_brings_back_what_was_deleted(here):
     assert stubs.extract(here.source(LESSON), NAME) == stub
 
 
+def test_a_cell_that_is_still_the_stub_says_so_at_once(here, monkeypatch):
+    monkeypatch.setattr(notebook, "grade", lambda *_, **__: pytest.fail("nothing is there to be graded"))
+    shown = notebook.exercise(LINE, stubs.extract(here.source(LESSON), NAME))
+    assert "is not written yet. Write its body in this cell" in shown.text and shown._repr_html_() is None
+
+
 @pytest.mark.parametrize("name", LESSON.todo)
 def test_what_is_pulled_can_be_run_again(here, name):
     here.write(LESSON, reference(LESSON))

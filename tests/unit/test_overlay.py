@@ -139,7 +139,7 @@ except FileNotFoundError:
     assert says("-c", code) == [str(workspace), "mine"]
 
 
-@pytest.mark.parametrize("name", ["course/manifest", "scripts/demo", "overlay", "corpus", "__init__"])
+@pytest.mark.parametrize("name", ["course/manifest", "scripts/microworld", "overlay", "corpus", "__init__"])
 def test_grader_programs_and_house_modules_cannot_be_replaced(workspace, name):
     write_module(workspace, path=f"mini_nanochat/{name}.py")
     dotted = f"mini_nanochat/{name}".replace("/", ".").removesuffix(".__init__")
