@@ -6,7 +6,7 @@ the largest pieces that fit fill it up. Nothing is thrown away, and every row be
 begins, with <|bos|>. What little room is left is padding, which teaches nothing.
 
     B, T    rows in a batch, positions in a row
-    piece   (ids, ends): <|bos|> and at most T ids of a document; does the document end with them?
+    piece   a run of at most T targets of a document; its last target is <|bos|> where the document ends
     x, y    inputs and targets, (B, T) each: y[b, t] is what follows x[b, t], or IGNORE
 
 Each of `world_size` processes (a "rank") reads row groups of its own. The state of a loader is its place
@@ -32,15 +32,15 @@ from mini_nanochat.tokenizer.tokenizer import Tokenizer
 IGNORE = -1  # a target that teaches nothing; the loss leaves it out
 DRAW = 128  # documents tokenized at a time
 
-Piece = tuple[list[int], bool]
+Piece = list[int]
 
 
 class Position(NamedTuple):
-    """The next document of a rank: how often all were read, which of its row groups, which row in it."""
+    """The next document of a rank: how often all were read, which of its row groups, which document in it."""
 
     epoch: int
     group: int
-    row: int
+    document: int
 
 
 def groups_of_rank(groups: Sequence[RowGroup], rank: int, world_size: int) -> list[RowGroup]:
@@ -61,12 +61,14 @@ def groups_of_rank(groups: Sequence[RowGroup], rank: int, world_size: int) -> li
 
 
 def cut(ids: Sequence[int], bos_id: int, sequence_len: int) -> list[Piece]:
-    """A document as pieces: <|bos|> and at most `sequence_len` of its ids each, in order, none lost.
+    """A document as pieces: its targets, which are its ids and then <|bos|>, in runs of `sequence_len`.
 
-    Only the last piece ends the document. A document without ids has no pieces.
+    In order, none lost; only the last run may be shorter. But where it would hold <|bos|> alone, it is left
+    out: it would teach that a document is empty. So an empty document has no pieces, and one of exactly
+    `sequence_len` ids (or twice as many, ...) a piece without <|bos|>. `ids` stays as it is.
     """
-    starts = range(0, len(ids), sequence_len)
-    return [([bos_id, *ids[i : i + sequence_len]], i + sequence_len >= len(ids)) for i in starts]
+    targets = [*ids, bos_id]
+    return [targets[i : i + sequence_len] for i in range(0, len(ids), sequence_len)]
 
 
 class Buffer:
@@ -75,7 +77,7 @@ class Buffer:
     def __init__(self, pieces: Iterable[Piece] = ()) -> None:
         self._waiting: OrderedDict[int, Piece] = OrderedDict()  # number -> piece, in order of age
         self._of_length: dict[int, deque[int]] = defaultdict(deque)  # length -> numbers, in order of age
-        self._lengths = 0  # bit n is set while a piece of n ids waits
+        self._lengths = 0  # bit n is set while a piece of n targets waits
         self._added = 0
         for piece in pieces:
             self.add(piece)
@@ -88,7 +90,7 @@ class Buffer:
         return list(self._waiting.values())
 
     def add(self, piece: Piece) -> None:
-        length = len(piece[0])
+        length = len(piece)
         self._waiting[self._added] = piece
         self._of_length[length].append(self._added)
         self._lengths |= 1 << length
@@ -96,11 +98,10 @@ class Buffer:
 
     def take_oldest(self) -> Piece:
         """Takes out the piece that has waited longest; there must be one."""
-        ids, _ = next(iter(self._waiting.values()))
-        return self._take(len(ids))
+        return self._take(len(next(iter(self._waiting.values()))))
 
     def take_largest(self, room: int) -> Piece | None:
-        """Takes out the largest piece of at most `room` ids; of equally large ones, the oldest. Or None."""
+        """Takes out the largest piece of at most `room` targets; of equally large ones, the oldest. Or None."""
         fitting = self._lengths & ((1 << (room + 1)) - 1)  # the bits 0..room
         return self._take(fitting.bit_length() - 1) if fitting else None
 
@@ -114,46 +115,44 @@ class Buffer:
 
 
 def pack_row(buffer: Buffer, sequence_len: int) -> list[Piece]:
-    """Takes the pieces of the next row out of the buffer: `sequence_len` + 1 ids at most.
+    """Takes the pieces of the next row out of the buffer: `sequence_len` targets at most.
 
     The oldest comes first, so that none waits for ever. Then, as long as one fits, the largest that
-    fits (best fit; Ding et al. 2024). One id more than the row has positions: the last is only a target.
+    fits (best fit; Ding et al. 2024).
     """
     row = [buffer.take_oldest()]
-    room = sequence_len + 1 - len(row[0][0])
+    room = sequence_len - len(row[0])
     while (piece := buffer.take_largest(room)) is not None:
         row.append(piece)
-        room -= len(piece[0])
+        room -= len(piece)
     return row
 
 
 def shift(row: Sequence[Piece], sequence_len: int, bos_id: int) -> tuple[list[int], list[int]]:
-    """(x, y) of a row: the ids, and for each what follows it, both `sequence_len` long.
+    """(x, y) of a row, both `sequence_len` long: y is what follows x.
 
-    Within a piece an id is followed by the next. Its last id is followed by <|bos|> where the document
-    ends (so that the model learns to stop), by IGNORE where it was cut. Positions that are left over hold
-    <|bos|> in x and IGNORE in y. What lies beyond `sequence_len` is cut off.
+    y holds the pieces. In x each piece begins with <|bos|>, and then its targets come one step later; so its
+    last one is no input. Positions that are left over hold <|bos|> in x and IGNORE in y. `row` has at most
+    `sequence_len` targets, maybe none, and stays as it is.
     """
     x: list[int] = []
     y: list[int] = []
-    for ids, ends in row:
-        x += ids
-        y += [*ids[1:], bos_id if ends else IGNORE]
-    padding = sequence_len - len(x)
-    x += [bos_id] * padding  # a negative number of times is none
-    y += [IGNORE] * padding
-    return x[:sequence_len], y[:sequence_len]
+    for piece in row:
+        x += [bos_id, *piece[:-1]]
+        y += piece
+    padding = sequence_len - len(y)
+    return x + [bos_id] * padding, y + [IGNORE] * padding
 
 
-def advance(position: Position, documents: int, rows: int, groups: int) -> Position:
-    """The position after reading `documents` more of a group that has `rows`, in a rank that has `groups`.
+def advance(position: Position, drawn: int, documents: int, groups: int) -> Position:
+    """The Position after `drawn` documents more of a group that has `documents`, in a rank that has `groups`.
 
     At the end of a group comes the start of the next one; after the last group, the start of the first
     one, in the next epoch.
     """
-    row = position.row + documents
-    if row < rows:
-        return position._replace(row=row)
+    document = position.document + drawn
+    if document < documents:
+        return position._replace(document=document)
     if position.group + 1 < groups:
         return Position(position.epoch, position.group + 1, 0)
     return Position(position.epoch + 1, 0, 0)
@@ -162,8 +161,9 @@ def advance(position: Position, documents: int, rows: int, groups: int) -> Posit
 class Loader:
     """Batches without end, or for so many epochs: `for x, y in Loader(...)`, each (B, T), int64, on `device`.
 
-    With `epochs` the last batch is filled up with rows of padding. `buffer_size` is how many pieces wait:
-    more of them pack better. `shards` are train or val, never both (`shards.train_and_val`).
+    With `epochs` the last batch is filled up with rows of padding. At least `buffer_size` pieces wait before a
+    row is packed (more, as documents are drawn 128 at a time): the more, the better they fit. `shards` are
+    train or val, never both (`shards.train_and_val`).
     Raises ValueError for sizes below 1, for bad shards, and if a rank has no data, or only empty texts.
     """
 
@@ -198,7 +198,7 @@ class Loader:
         }
         self.position, self.buffer = Position(0, 0, 0), Buffer()
         self._open: tuple[RowGroup | None, list[str]] = (None, [])  # a row group and its texts
-        self._found = False  # any text at all
+        self._empty = 0  # documents without ids, one after the other
 
     def __iter__(self) -> Loader:
         return self
@@ -234,42 +234,41 @@ class Loader:
         group = self.groups[self.position.group]
         if self._open[0] != group:
             self._open = (group, read_group(group))
-        texts = self._open[1][self.position.row : self.position.row + DRAW]
+        texts = self._open[1][self.position.document : self.position.document + DRAW]
         for ids in self.tokenizer.encode_batch(texts):
             for piece in cut(ids, self.tokenizer.bos_id, self.sequence_len):
                 self.buffer.add(piece)
-                self._found = True
+            self._empty = 0 if ids else self._empty + 1
         self.position = advance(self.position, len(texts), group.rows, len(self.groups))
-        if self.position.epoch > 0 and not self._found:
+        if self._empty and self._empty >= sum(group.rows for group in self.groups):
             raise ValueError(
                 f"rank {self.identity['rank']} found no text: all documents of its {len(self.groups)} row "
                 f"groups are empty, from {self.groups[0].path} on"
             )
 
     def state(self) -> dict[str, Any]:
-        """All that the next batch depends on, in lists and numbers that JSON can hold.
+        """All that the next batch depends on, in dicts, lists and numbers that JSON can hold.
 
-        Keys: identity; position, as [epoch, group, row] of the next document to draw; pieces, as
-        [ids, ends] of each that waits, the oldest first. Later batches do not change it.
+        Keys: identity; position, as [epoch, group, document] of the next document to draw; pieces, a list of
+        those that wait, the oldest first. It shares nothing with the loader: later batches do not change it.
         """
-        pieces = [[list(ids), ends] for ids, ends in self.buffer.pieces()]
+        pieces = [list(piece) for piece in self.buffer.pieces()]
         return {"identity": dict(self.identity), "position": list(self.position), "pieces": pieces}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on where `state` was taken: the next batch is the one that would have come then, bit for bit.
 
-        `state` stays as it is. Raises ValueError, and changes nothing, if its identity is not this
-        loader's: the message names what differs.
+        `state` stays as it is. Raises ValueError, and changes nothing, if a key of this loader's identity is
+        missing in the state's or has another value there: the message names a key that differs, and no other.
         """
         for name, here in self.identity.items():
             if (was := state["identity"].get(name)) != here:
                 raise ValueError(
                     f"the state is of another loader: {name} was {was}, here it is {here}. "
-                    "Use the same data, tokenizer and settings, or begin anew."
+                    "Go on with what it was taken from, or begin anew."
                 )
         self.position = Position(*state["position"])
-        self.buffer = Buffer((list(ids), ends) for ids, ends in state["pieces"])
-        self._found = True
+        self.buffer = Buffer(list(piece) for piece in state["pieces"])
 
 
 def _describe(groups: Sequence[RowGroup]) -> str:

@@ -15,7 +15,7 @@ DRAW = 128
 class Position(NamedTuple):
     epoch: int
     group: int
-    row: int
+    document: int
 
 
 def groups_of_rank(groups, rank, world_size):
@@ -31,10 +31,10 @@ def groups_of_rank(groups, rank, world_size):
 
 
 def cut(ids, bos_id, sequence_len):
-    rest, pieces = list(ids), []
-    while rest:
-        head, rest = rest[:sequence_len], rest[sequence_len:]
-        pieces.append(([bos_id, *head], not rest))
+    rest, pieces = [*ids, bos_id], []
+    while rest and rest != [bos_id]:
+        pieces.append(rest[:sequence_len])
+        rest = rest[sequence_len:]
     return pieces
 
 
@@ -55,7 +55,7 @@ class Buffer:
         return self.waiting.pop(0)
 
     def take_largest(self, room):
-        sizes = [len(ids) for ids, _ in self.waiting]
+        sizes = [len(piece) for piece in self.waiting]
         fitting = [size for size in sizes if size <= room]
         return self.waiting.pop(sizes.index(max(fitting))) if fitting else None
 
@@ -65,35 +65,31 @@ def pack_row(buffer, sequence_len):
     piece = buffer.take_oldest()
     while piece:
         row.append(piece)
-        used += len(piece[0])
-        piece = buffer.take_largest(sequence_len + 1 - used)
+        used += len(piece)
+        piece = buffer.take_largest(sequence_len - used)
     return row
 
 
 def shift(row, sequence_len, bos_id):
     x, y = [bos_id] * sequence_len, [IGNORE] * sequence_len
     place = 0
-    for ids, ends in row:
-        for i, id_ in enumerate(ids):
-            if place == sequence_len:
-                return x, y
-            x[place] = id_
-            if i + 1 < len(ids):
-                y[place] = ids[i + 1]
-            elif ends:
-                y[place] = bos_id
+    for piece in row:
+        for i, target in enumerate(piece):
+            if i > 0:
+                x[place] = piece[i - 1]
+            y[place] = target
             place += 1
     return x, y
 
 
-def advance(position, documents, rows, groups):
-    epoch, group, row = position
-    row += documents
-    if row >= rows:
-        row, group = 0, group + 1
+def advance(position, drawn, documents, groups):
+    epoch, group, document = position
+    document += drawn
+    if document >= documents:
+        document, group = 0, group + 1
     if group == groups:
         group, epoch = 0, epoch + 1
-    return Position(epoch, group, row)
+    return Position(epoch, group, document)
 
 
 class Loader:
@@ -133,7 +129,7 @@ class Loader:
         for _ in range(self.batch_size):
             while len(self.buffer) < self.buffer_size and self.position.epoch != self.epochs:
                 group = self.groups[self.position.group]
-                texts = read_group(group)[self.position.row :][:DRAW]
+                texts = read_group(group)[self.position.document :][:DRAW]
                 for ids in self.tokenizer.encode_batch(texts):
                     for piece in cut(ids, bos_id, self.sequence_len):
                         self.buffer.add(piece)
@@ -146,10 +142,10 @@ class Loader:
         return batch[:, 0], batch[:, 1]
 
     def state(self):
-        epoch, group, row = self.position
-        state = {"position": [epoch, group, row], "pieces": [], "identity": {**self.identity}}
-        for ids, ends in self.buffer.pieces():
-            state["pieces"].append([ids[:], ends])
+        epoch, group, document = self.position
+        state = {"position": [epoch, group, document], "pieces": [], "identity": {**self.identity}}
+        for piece in self.buffer.pieces():
+            state["pieces"].append(piece[:])
         return state
 
     def restore(self, state):
@@ -157,7 +153,7 @@ class Loader:
         if different:
             raise ValueError(f"this state was taken somewhere else; look at: {', '.join(different)}")
         fresh = Buffer()
-        for ids, ends in state["pieces"]:
-            fresh.add(([*ids], ends))
-        epoch, group, row = state["position"]
-        self.buffer, self.position = fresh, Position(epoch=epoch, group=group, row=row)
+        for piece in state["pieces"]:
+            fresh.add([*piece])
+        epoch, group, document = state["position"]
+        self.buffer, self.position = fresh, Position(epoch=epoch, group=group, document=document)

@@ -45,28 +45,29 @@ def twin(groups, batch_size, sequence_len, rank, world_size, buffer_size, epochs
                 break
             for ids in TOKENIZER.encode_batch(texts):
                 while ids:
-                    waiting.append(([BOS, *ids[:sequence_len]], BOS if len(ids) <= sequence_len else IGNORE))
+                    end = [BOS] if len(ids) < sequence_len else []  # it has no room behind a full piece
+                    waiting.append((ids[:sequence_len], end))
                     ids = ids[sequence_len:]
         if not waiting:
             break
-        ids, last = waiting.pop(0)
-        x, y = list(ids), [*ids[1:], last]
+        ids, end = waiting.pop(0)
+        x, y = [BOS, *ids, *end][:-1], [*ids, *end]
         while True:
             best = None
-            for i, (other, _) in enumerate(waiting):
-                if len(x) + len(other) <= sequence_len + 1 and (
-                    best is None or len(other) > len(waiting[best][0])
+            for i, (other, end) in enumerate(waiting):
+                if len(x) + len(other) + len(end) <= sequence_len and (
+                    best is None or len(other) + len(end) > sum(map(len, waiting[best]))
                 ):
                     best = i
             if best is None:
                 break
-            ids, last = waiting.pop(best)
-            x, y = [*x, *ids], [*y, *ids[1:], last]
+            ids, end = waiting.pop(best)
+            x, y = x + [BOS, *ids, *end][:-1], [*y, *ids, *end]
         while len(x) < sequence_len:
             x.append(BOS)
             y.append(IGNORE)
-        xs.append(x[:sequence_len])
-        ys.append(y[:sequence_len])
+        xs.append(x)
+        ys.append(y)
         if len(xs) == batch_size:
             yield xs, ys
             xs, ys = [], []
@@ -171,14 +172,14 @@ def test_the_buffers_searches_are_those_of_a_list(steps):
     fast, slow = Buffer(), []
     for number, (what, size) in enumerate(steps):
         if what == "add":
-            piece = ([number] * size, number % 2 == 0)
+            piece = [number] * size
             fast.add(piece)
             slow.append(piece)
         elif what == "oldest" and slow:
             assert fast.take_oldest() == slow.pop(0)
         elif what == "largest":
-            fitting = [piece for piece in slow if len(piece[0]) <= size]
-            wanted = max(fitting, key=lambda piece: len(piece[0]), default=None)  # the first of several
+            fitting = [piece for piece in slow if len(piece) <= size]
+            wanted = max(fitting, key=len, default=None)  # the first of several
             assert fast.take_largest(size) == wanted
             if wanted:
                 slow.remove(wanted)

@@ -46,8 +46,8 @@ class SlowBuffer:
 
     def take_largest(self, room):
         best = -1
-        for i, (ids, _) in enumerate(self.waiting):
-            if len(ids) <= room and (best < 0 or len(ids) > len(self.waiting[best][0])):
+        for i, piece in enumerate(self.waiting):
+            if len(piece) <= room and (best < 0 or len(piece) > len(self.waiting[best])):
                 best = i
         return self.waiting.pop(best) if best >= 0 else None
 
