@@ -22,6 +22,8 @@ ALLOWED = {
     "mini_nanochat.data.loader": {"pyarrow", "torch"},
     "mini_nanochat.data.shards": {"pyarrow"},
     "mini_nanochat.microworld.write": {"pyarrow"},
+    "mini_nanochat.model.attention": {"torch"},
+    "mini_nanochat.model.layers": {"torch"},
     "mini_nanochat.scripts.batches": {"pyarrow", "torch"},
     "mini_nanochat.scripts.data": {"pyarrow"},
     "mini_nanochat.scripts.microworld": {"pyarrow"},

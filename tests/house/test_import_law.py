@@ -22,6 +22,7 @@ THIRD_PARTIES = {
     "tokenizer": {"regex", "tiktoken", "mini_rustbpe"},
     "data": {"pyarrow", "torch"},
     "microworld": {"pyarrow"},
+    "model": {"torch"},
     "scripts": {"rich", "torch", "tqdm"},
     # tomllib belongs to Python from 3.11 on.
     "course": {"hypothesis", "IPython", "pytest", "rich", "tomli", "tomllib"},
