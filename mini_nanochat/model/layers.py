@@ -26,7 +26,7 @@ def rms_norm(x: Tensor, eps: float = EPS) -> Tensor:
     """`x` divided by its root mean square over the last axis: (..., n) -> (..., n), same dtype.
 
     y = x / sqrt(mean(x^2) + eps), computed in float32 whatever the dtype of x. No mean is subtracted, and
-    there is nothing to learn (Zhang and Sennrich 2019, equation 4, without its gain).
+    there is nothing to learn (Zhang and Sennrich 2019, without their gain).
     """
     wide = x.float()
     return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + eps)).to(x.dtype)
@@ -75,7 +75,7 @@ class Linear(nn.Module):
             self.weight.normal_(0.0, std, generator=generator)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x @ weight.T: (..., n_in) -> (..., n_out), in the dtype of x. The weight itself stays float32."""
+        """x @ weight.T: (..., n_in) -> (..., n_out), computed in the dtype of x. The weight itself stays float32."""
         return F.linear(x, self.weight.to(x.dtype))
 
 
@@ -92,5 +92,8 @@ class Embedding(nn.Module):
             self.weight.normal_(0.0, 1.0, generator=generator)
 
     def forward(self, ids: Tensor) -> Tensor:
-        """Row `id` of the weight for each of `ids`: (...) of int -> (..., n). No id is special."""
+        """Row `id` of the weight for each of `ids`: (...) of int -> (..., n). No id is special.
+
+        Raises IndexError for an id beyond the table. (torch does, on a CPU; a GPU stops with a harsher error.)
+        """
         return F.embedding(ids, self.weight)
