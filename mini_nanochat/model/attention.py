@@ -68,7 +68,7 @@ def attention_weights(q: Tensor, k: Tensor) -> Tensor:
     """How much of each position every query takes: (B, H, T, D), (B, H, S, D) -> (B, H, T, S).
 
     softmax(q k^T / sqrt(D)) over the positions that the causal mask allows (Vaswani et al. 2017, equation
-    1); each row sums to 1. The softmax is computed in float32; the weights have the dtype of q.
+    1); each row sums to 1. The softmax is computed in float32; the weights have dtype and device of q.
     """
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, H, T, S)
     mask = causal_mask(q.shape[-2], k.shape[-2], q.device)  # (T, S)
@@ -85,7 +85,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 
 def attend_fast(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """`attend` by torch's fused kernel, which never stores the (T, S) weights (Dao et al. 2022)."""
+    """`attend` by torch's fused kernel, which never stores the (T, S) weights (Dao et al. 2022).
+
+    Its `is_causal` counts queries from the first position, and so is right only if T = S.
+    """
     t, s = q.shape[-2], k.shape[-2]
     mask = None if t == s or t == 1 else causal_mask(t, s, q.device)  # a last position sees everything
     shared = q.shape[1] != k.shape[1]
@@ -122,8 +125,9 @@ class CausalSelfAttention(nn.Module):
     def forward(self, x: Tensor, rotate: Rotate, cache: Cache | None = None) -> Tensor:
         """What each position of x takes from itself and from all before it, mixed by `c_proj`.
 
-        With a cache the keys and values of x go in, as those of layer `self.layer`, and those of all
-        positions so far come out.
+        `attend_fast` does the work: no weight for each pair of positions is stored. With a cache, be it
+        empty, the keys and values of x go in, as those of layer `self.layer`, and those of all positions
+        so far come out.
         """
         q, k, v = self.heads(x, rotate)
         if cache is not None:

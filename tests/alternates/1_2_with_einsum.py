@@ -75,6 +75,6 @@ class CausalSelfAttention(nn.Module):
 
     def forward(self, x, rotate, cache=None):
         q, k, v = self.heads(x, rotate)
-        if cache:
+        if cache is not None:
             k, v = cache.insert(self.layer, k, v)
         return self.c_proj(merge_heads(attend_fast(q, k, v)))

@@ -39,9 +39,20 @@ def assert_same(got: torch.Tensor, wanted: torch.Tensor, why: str, within: float
     assert difference <= within, f"{why} (the largest difference is compared)"
 
 
-def rounded(x: torch.Tensor) -> list:
-    """As nested lists, three digits: what one checks on paper."""
-    return (x.double() * 1000).round().div(1000).add(0.0).tolist()
+def short(number: float) -> float:
+    """Three digits, and whole numbers without a point: what one checks on paper."""
+    return int(number) if float(number).is_integer() else round(float(number), 3) + 0.0
+
+
+def only_head(x: torch.Tensor) -> list:
+    """The rows of the only head of the only sequence, (1, 1, n, m)."""
+    assert tuple(x.shape[:2]) == (1, 1), "the first two axes of the shape: one sequence, one head"
+    return [[short(number) for number in row] for row in x[0, 0].tolist()]
+
+
+def spelled(x: torch.Tensor) -> list[str]:
+    """A text for each head, (n_head, n, m): the numbers of a position, a bar, the next position."""
+    return [" | ".join(" ".join(f"{n:g}" for n in position) for position in head) for head in x.tolist()]
 
 
 def picture(mask: torch.Tensor) -> list[str]:
@@ -73,6 +84,20 @@ def error_of(call) -> str:
     except (ValueError, RuntimeError) as error:
         return "ValueError" if isinstance(error, ValueError) else "RuntimeError"
     return "no error"
+
+
+def elsewhere(function, *tensors: torch.Tensor) -> str:
+    """What comes out if everything lies on another device: a shape and where it lies, or an error.
+
+    "meta" keeps shapes without numbers. Every torch has it, and mixing it with the CPU fails as with a GPU.
+    """
+    try:
+        got = function(*(x.to("meta") for x in tensors))
+    except NotImplementedError:
+        raise
+    except RuntimeError:
+        return "RuntimeError"
+    return f"{tuple(got.shape)} on {got.device.type}"
 
 
 # --- causal_mask -------------------------------------------------------------------------------------
@@ -113,12 +138,16 @@ def test_more_queries_than_keys_are_refused():
 
 
 @pytest.mark.exercise("causal_mask")
-def test_the_mask_is_of_bool_and_lies_where_it_was_asked_for():
-    got = attention.causal_mask(2, 3, device="cpu").dtype
+def test_the_mask_is_made_of_bool():
+    got = attention.causal_mask(2, 3).dtype
     assert str(got) == "torch.bool", "torch takes a mask of other numbers for something to add to the scores"
-    got = error_of(lambda: attention.causal_mask(2, 3, device="nowhere"))
-    assert got == "RuntimeError", (
-        "torch knows no device 'nowhere' and says so, if it is asked for that device"
+
+
+@pytest.mark.exercise("causal_mask")
+def test_the_mask_lies_where_it_was_asked_for():
+    got = elsewhere(lambda x: attention.causal_mask(2, 3, device=x.device), torch.zeros(1))
+    assert got == "(2, 3) on meta", (
+        "device='meta' stands for a GPU here, whose scores need a mask there: build all of it on `device`"
     )
 
 
@@ -128,9 +157,11 @@ def test_the_mask_is_of_bool_and_lies_where_it_was_asked_for():
 @pytest.mark.exercise("split_heads")
 def test_the_first_features_of_each_position_are_its_first_head():
     x = torch.tensor([[[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]])
-    got = attention.split_heads(x, 2).tolist()
-    assert got == [[[[1, 2], [5, 6], [9, 10]], [[3, 4], [7, 8], [11, 12]]]], (
-        "3 positions of 4 features, 2 heads: head 0 gets features 0 and 1 of every position"
+    got = attention.split_heads(x, 2)
+    assert tuple(got.shape) == (1, 2, 3, 2), "the shape: 1 sequence, 2 heads, 3 positions, 2 features"
+    assert spelled(got[0]) == ["1 2 | 5 6 | 9 10", "3 4 | 7 8 | 11 12"], (
+        "each head, position by position; the positions were 1 2 3 4, 5 6 7 8, 9 10 11 12, and head 0 gets "
+        "features 0 and 1 of each"
     )
 
 
@@ -151,9 +182,10 @@ def test_a_head_is_a_slice_of_the_features():
 @pytest.mark.exercise("merge_heads")
 def test_merged_heads_stand_side_by_side_at_their_own_position():
     x = torch.tensor([[[[1, 2], [5, 6], [9, 10]], [[3, 4], [7, 8], [11, 12]]]])
-    got = attention.merge_heads(x).tolist()
-    assert got == [[[1, 2, 3, 4], [5, 6, 7, 8], [9, 10, 11, 12]]], (
-        "position 0 had 1, 2 in head 0 and 3, 4 in head 1: a row holds one position, not one head"
+    got = attention.merge_heads(x)
+    assert tuple(got.shape) == (1, 3, 4), "the shape: 1 sequence, 3 positions, 2 x 2 features"
+    assert spelled(got) == ["1 2 3 4 | 5 6 7 8 | 9 10 11 12"], (
+        "position 0 had 1 2 in head 0 and 3 4 in head 1: a row holds one position, not one head"
     )
 
 
@@ -177,16 +209,16 @@ def test_three_positions_by_hand():
     double = 2 * math.log(2)  # divided by sqrt(4) = 2: a key that is one larger gets twice the weight
     q = rows(*[[double, 0, 0, 0]] * 3)
     k = rows([0, 5.0, 0, 0], [1.0, 5, 0, 0], [2.0, 5, 0, 0])
-    got = rounded(attention.attention_weights(q, k))
-    wanted = [[[[1, 0, 0], [0.333, 0.667, 0], [0.143, 0.286, 0.571]]]]
-    assert got == wanted, "scores 0, ln 2 and 2 ln 2, so shares 1, 2 and 4: of 1, of 3, of 7"
+    got = only_head(attention.attention_weights(q, k))
+    wanted = [[1, 0, 0], [0.333, 0.667, 0], [0.143, 0.286, 0.571]]
+    assert got == wanted, "a row for each query; scores 0, ln 2 and 2 ln 2, so shares 1, 2 and 4: of 1, 3, 7"
 
 
 @pytest.mark.exercise("attention_weights")
 def test_scores_are_divided_by_the_root_of_the_features_of_a_head():
     q, k = torch.zeros(1, 2, 2, 16), torch.zeros(1, 2, 2, 16)
     q[..., 1, 0], k[..., 1, 0] = 4 * math.log(3), 1.0
-    got = rounded(attention.attention_weights(q, k)[0, 0, 1])
+    got = only_head(attention.attention_weights(q, k)[:, :1])[1]
     assert got == [0.25, 0.75], (
         "the score is 4 ln 3 / sqrt(16) = ln 3, so 1 against 3; a head has 16 features here"
     )
@@ -204,9 +236,11 @@ def test_the_weights_of_a_query_are_shares_of_one():
 def test_what_is_to_come_gets_exactly_nothing():
     q, k = torch.full((1, 1, 2, 4), 100.0), torch.full((1, 1, 2, 4), -100.0)
     k[0, 0, 1] = 1000.0
-    got = attention.attention_weights(q, k).tolist()
-    assert got == [[[[1.0, 0.0], [0.0, 1.0]]]], (
-        "query 0 has score -20,000 at home and would love the key to come: masked means 0, whatever the scores are"
+    weights = attention.attention_weights(q, k)
+    got = (only_head(weights), weights[0, 0, 0, 1].item())
+    assert got == ([[1, 0], [0, 1]], 0.0), (
+        "the weights, and once more that of key 1 for query 0. It would love that key, and has only -20,000 "
+        "at home: masked means 0, whatever the scores are"
     )
 
 
@@ -244,7 +278,18 @@ def test_the_weights_have_the_dtype_of_the_queries():
     for dtype in (torch.bfloat16, torch.float16, torch.float64):
         q, k, _ = qkv(g=H)
         weights = attention.attention_weights(q.to(dtype), k.to(dtype))
-        assert weights.dtype == dtype, "values come in that dtype, and torch multiplies no unlike ones"
+        assert str(weights.dtype) == str(dtype), (
+            "values come in that dtype, and torch multiplies no unlike ones"
+        )
+
+
+@pytest.mark.exercise("attention_weights")
+def test_weights_can_be_computed_on_another_device():
+    q, k, _ = qkv(t=3, g=H)
+    got = elsewhere(attention.attention_weights, q, k)
+    assert got == "(3, 6, 3, 5) on meta", (
+        "q and k lie on 'meta', which stands for a GPU here: all that meets their scores must lie there, too"
+    )
 
 
 # --- repeat_kv ---------------------------------------------------------------------------------------
@@ -253,9 +298,11 @@ def test_the_weights_have_the_dtype_of_the_queries():
 @pytest.mark.exercise("repeat_kv")
 def test_the_copies_of_a_head_stand_in_a_row():
     x = torch.tensor([[[[1, 2]], [[3, 4]]]])  # 2 heads, 1 position, 2 features
-    got = attention.repeat_kv(x, 3).tolist()
-    assert got == [[[[1, 2]], [[1, 2]], [[1, 2]], [[3, 4]], [[3, 4]], [[3, 4]]]], (
-        "query heads 0, 1 and 2 share head 0; in another order each would read what another head has written"
+    got = attention.repeat_kv(x, 3)
+    assert tuple(got.shape) == (1, 6, 1, 2), "the shape: 2 heads, each 3 times, are 6 heads of 1 position"
+    assert spelled(got[0]) == ["1 2", "1 2", "1 2", "3 4", "3 4", "3 4"], (
+        "the heads in their order: query heads 0, 1 and 2 share head 0; in another order each would read "
+        "what another head has written"
     )
 
 
@@ -281,8 +328,8 @@ def test_a_mean_of_values_by_hand():
     root = math.sqrt(2)
     q, k = rows([0, 1.0], [0, 0.0], [root * math.log(3), 0]), rows([0.0, 3], [0, 9], [1, 0])
     v = rows([10.0, 0], [0, 10], [20, 20])
-    got = rounded(attention.attend(q, k, v))
-    assert got == [[[[10, 0], [5, 5], [14, 14]]]], (
+    got = only_head(attention.attend(q, k, v))
+    assert got == [[10, 0], [5, 5], [14, 14]], (
         "query 0 has only itself; query 1 finds both alike; query 2 takes shares of 1/5, 1/5 and 3/5"
     )
 
@@ -392,6 +439,15 @@ def test_the_fast_one_never_keeps_a_weight_for_each_pair_of_positions():
     assert got < 2 * n * n, (
         "the most numbers that one tensor keeps for the backward pass; 2 heads x 40 x 40 weights are 3,200"
     )
+
+
+@pytest.mark.exercise("attend_fast")
+def test_the_fast_one_works_on_another_device_as_well():
+    for t in (T, 3, 1):
+        got = elsewhere(attention.attend_fast, *qkv(t, T, G))
+        assert got == f"(3, 6, {t}, 4) on meta", (
+            f"{t} queries, {T} keys on 'meta', which stands for a GPU here: a mask must lie where q lies"
+        )
 
 
 # --- CausalSelfAttention.heads -----------------------------------------------------------------------
@@ -531,6 +587,39 @@ def test_the_cache_gets_finished_keys_under_the_number_of_the_layer():
     )
     for name, kept, wanted in zip("kv", cache.calls[0][1:], heads_of(made, x, turn(0, T))[1:]):
         assert_same(kept, wanted, f"{name} as `heads` gives it: rotated for the place where it stood")
+
+
+class Counted(Kept):
+    """A cache that knows how much it holds. An empty one counts as false, as an empty list does."""
+
+    def __len__(self) -> int:
+        return len(self.calls)
+
+
+@pytest.mark.exercise("CausalSelfAttention.forward")
+def test_an_empty_cache_is_a_cache():
+    cache = Counted()
+    layer()(numbers(B, T, WIDTH), turn(0, T), cache)
+    assert len(cache) == 1, (
+        "calls of `insert`: the first positions of a text find the cache empty, and must go in"
+    )
+
+
+@pytest.mark.exercise("CausalSelfAttention.forward")
+def test_the_layer_never_keeps_a_weight_for_each_pair_of_positions():
+    n, sizes = 40, []
+    made, x = layer(n_kv_head=H), numbers(1, n, WIDTH)
+
+    def keep(tensor):
+        sizes.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        made(x, as_is)
+    got = max(sizes, default=0)
+    assert got < H * n * n, (
+        "the most numbers that one tensor keeps for the backward pass; 6 heads x 40 x 40 weights are 9,600"
+    )
 
 
 @pytest.mark.exercise("CausalSelfAttention.forward")
