@@ -17,12 +17,12 @@ from typing import NoReturn
 from rich.text import Text
 
 from mini_nanochat.course import card as cards
-from mini_nanochat.course import progress, stars, stubs
+from mini_nanochat.course import compare, compare_view, progress, stars, stubs
 from mini_nanochat.course.doctor import examine
 from mini_nanochat.course.errors import CourseError
 from mini_nanochat.course.grader import check
 from mini_nanochat.course.hints import hint
-from mini_nanochat.course.manifest import Lesson, curriculum, todo_name
+from mini_nanochat.course.manifest import ROOT, Lesson, curriculum, todo_name
 from mini_nanochat.course.workspace import Workspace, digest, reference
 
 VERBS = {
@@ -37,6 +37,7 @@ VERBS = {
     "reset": "a fresh stub of a file or of one function; your version is kept",
     "undo": "go back to the version before the last change by a command",
     "reveal": "the difference between yours and our solution",
+    "compare": "your module beside ours, or ours beside nanochat's, definition by definition",
     "catchup": "let the reference stand in for earlier lessons that are not finished",
     "update": "bring your stubs up to a newer course; what you wrote stays",
     "doctor": "what this machine has and lacks",
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     verbs.add_parser("demo", help="everything that exists so far, on real text (demo --help)")
     verbs.add_parser("rust", help="write the trainer of lesson 0.3 in Rust (rust --help)")
     verbs.add_parser("prove", help="for authors: prove that the graders of a lesson bite (prove --help)")
-    for name in ("check", "watch", "hint", "lesson", "next", "reset", "undo", "reveal"):
+    for name in ("check", "watch", "hint", "lesson", "next", "reset", "undo", "reveal", "compare"):
         made[name].add_argument(
             "lesson", nargs="?", help="such as 0.1; the one you worked on last, if left out"
         )
@@ -70,17 +71,15 @@ def parser() -> argparse.ArgumentParser:
         made[name].add_argument("exercise", nargs="?", help="one function, such as merge")
     for name in ("start", "catchup", "predict"):
         made[name].add_argument("lesson", help="such as 0.1")
-    made["start"].add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="stub these functions alone"
-    )
-    made["check"].add_argument(
-        "--stars", action="store_true", help="also judge the exercises beyond the points"
-    )
-    for flag, text in (("plain", "no colour"), ("json", "as JSON"), ("markdown", "as Markdown")):
+    made["start"].add_argument("--only", nargs="+", default=[], metavar="NAME", help="stub these alone")
+    judge = ("stars", "also judge the exercises beyond the points")
+    for flag, text in (judge, ("plain", "no colour"), ("json", "as JSON"), ("markdown", "as Markdown")):
         made["check"].add_argument(f"--{flag}", action="store_true", help=text)
     made["check"].add_argument("--limit", type=_seconds, default=10.0, help="seconds one check may take (10)")
     made["predict"].add_argument("question", nargs="?")
     made["predict"].add_argument("answer", nargs="?")
+    for flag, options in compare_view.FLAGS.items():
+        made["compare"].add_argument(f"--{flag}", **options)
     made["lesson"].add_argument(
         "options", nargs="*", help="for JupyterLab, after -- (such as -- --no-browser)"
     )
@@ -290,6 +289,15 @@ def _reveal(options: argparse.Namespace) -> None:
     space.log("reveal", lesson, exercise=name or "the whole file")
 
 
+def _compare(options: argparse.Namespace) -> None:
+    lesson = curriculum().find(options.lesson) if options.lesson else _which(_open(options), options)
+    if options.beside == "mine" and not options.nanochat:
+        found = compare.with_mine(_open(options), lesson)
+    else:
+        found = compare.with_nanochat(ROOT / lesson.module, options.nanochat)
+    compare_view.report(found, options.format, options.out)
+
+
 def _catchup(options: argparse.Namespace) -> None:
     space = _open(options)
     lesson = curriculum().find(options.lesson)
@@ -332,12 +340,7 @@ def _lesson(options: argparse.Namespace) -> int:
         lesson = _which(space, options)
     if not space.notebook(lesson).is_file():
         space.start(lesson)
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        str(space.notebook(lesson).relative_to(space.path)),
-    ]
+    command = [sys.executable, "-m", "jupyterlab", str(space.notebook(lesson).relative_to(space.path))]
     return subprocess.run([*command, *options.options], cwd=space.path, env=dict(os.environ)).returncode
 
 
