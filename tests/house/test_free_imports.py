@@ -24,6 +24,7 @@ ALLOWED = {
     "mini_nanochat.microworld.write": {"pyarrow"},
     "mini_nanochat.model.attention": {"torch"},
     "mini_nanochat.model.layers": {"torch"},
+    "mini_nanochat.model.rotary": {"torch"},
     "mini_nanochat.scripts.batches": {"pyarrow", "torch"},
     "mini_nanochat.scripts.data": {"pyarrow"},
     "mini_nanochat.scripts.microworld": {"pyarrow"},
