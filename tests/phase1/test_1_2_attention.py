@@ -86,13 +86,10 @@ def error_of(call) -> str:
     return "no error"
 
 
-def elsewhere(function, *tensors: torch.Tensor) -> str:
-    """What comes out if everything lies on another device: a shape and where it lies, or an error.
-
-    "meta" keeps shapes without numbers. Every torch has it, and mixing it with the CPU fails as with a GPU.
-    """
+def moved(device: torch.device, function, *tensors: torch.Tensor) -> str:
+    """What comes out if everything lies on another device: a shape and where it lies, or an error."""
     try:
-        got = function(*(x.to("meta") for x in tensors))
+        got = function(*(x.to(device) for x in tensors))
     except NotImplementedError:
         raise
     except RuntimeError:
@@ -144,8 +141,8 @@ def test_the_mask_is_made_of_bool():
 
 
 @pytest.mark.exercise("causal_mask")
-def test_the_mask_lies_where_it_was_asked_for():
-    got = elsewhere(lambda x: attention.causal_mask(2, 3, device=x.device), torch.zeros(1))
+def test_the_mask_lies_where_it_was_asked_for(elsewhere):
+    got = moved(elsewhere, lambda x: attention.causal_mask(2, 3, device=x.device), torch.zeros(1))
     assert got == "(2, 3) on meta", (
         "device='meta' stands for a GPU here, whose scores need a mask there: build all of it on `device`"
     )
@@ -284,9 +281,9 @@ def test_the_weights_have_the_dtype_of_the_queries():
 
 
 @pytest.mark.exercise("attention_weights")
-def test_weights_can_be_computed_on_another_device():
+def test_weights_can_be_computed_on_another_device(elsewhere):
     q, k, _ = qkv(t=3, g=H)
-    got = elsewhere(attention.attention_weights, q, k)
+    got = moved(elsewhere, attention.attention_weights, q, k)
     assert got == "(3, 6, 3, 5) on meta", (
         "q and k lie on 'meta', which stands for a GPU here: all that meets their scores must lie there, too"
     )
@@ -442,9 +439,9 @@ def test_the_fast_one_never_keeps_a_weight_for_each_pair_of_positions():
 
 
 @pytest.mark.exercise("attend_fast")
-def test_the_fast_one_works_on_another_device_as_well():
+def test_the_fast_one_works_on_another_device_as_well(elsewhere):
     for t in (T, 3, 1):
-        got = elsewhere(attention.attend_fast, *qkv(t, T, G))
+        got = moved(elsewhere, attention.attend_fast, *qkv(t, T, G))
         assert got == f"(3, 6, {t}, 4) on meta", (
             f"{t} queries, {T} keys on 'meta', which stands for a GPU here: a mask must lie where q lies"
         )

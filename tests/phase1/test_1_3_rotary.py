@@ -10,7 +10,6 @@ from functools import partial
 
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
 
 from mini_nanochat.model import rotary
 
@@ -74,39 +73,6 @@ def error_of(call) -> str:
     return "no error"
 
 
-FAR = torch.device(
-    "meta"
-)  # torch's device without numbers; arithmetic there loads half of torch, so we play it
-
-
-class Far(torch.Tensor):
-    """A tensor that says it lies on FAR, and refuses to meet one on the CPU. (Its numbers are on the CPU.)"""
-
-    @property
-    def device(self):
-        return FAR
-
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        near = [x for x in args if type(x) is torch.Tensor and x.ndim]
-        if near and func not in (torch.Tensor.to, torch.Tensor.type_as):
-            raise RuntimeError("one tensor lies on the device that was asked for, the other on the CPU")
-        return super().__torch_function__(func, types, args, kwargs or {})
-
-
-class Playing(TorchFunctionMode):
-    """Whatever is to be made on FAR, or moved there, becomes a Far."""
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        asked = any(isinstance(x, torch.device) and x == FAR for x in (*args, *kwargs.values()))
-        if not asked:
-            return func(*args, **kwargs)
-        near = [torch.device("cpu") if isinstance(x, torch.device) else x for x in args]
-        made = func(*near, **{**kwargs, **({"device": "cpu"} if "device" in kwargs else {})})
-        return made.as_subclass(Far) if isinstance(made, torch.Tensor) else made
-
-
 # --- inv_freq ----------------------------------------------------------------------------------------
 
 
@@ -158,9 +124,8 @@ def test_an_odd_number_of_features_is_refused():
 
 
 @pytest.mark.exercise("inv_freq")
-def test_frequencies_lie_on_the_device_that_was_asked_for():
-    with Playing():
-        got = rotary.inv_freq(8, device=FAR).device.type
+def test_frequencies_lie_on_the_device_that_was_asked_for(elsewhere):
+    got = rotary.inv_freq(8, device=elsewhere).device.type
     assert got == "meta", "a model on a GPU asks for them there; meta is a device that every torch has"
 
 
@@ -237,9 +202,8 @@ def test_tables_are_float32():
 
 
 @pytest.mark.exercise("cos_sin")
-def test_tables_lie_on_the_device_that_was_asked_for():
-    with Playing():
-        got = [table.device.type for table in rotary.cos_sin(3, 4, device=FAR)]
+def test_tables_lie_on_the_device_that_was_asked_for(elsewhere):
+    got = [table.device.type for table in rotary.cos_sin(3, 4, device=elsewhere)]
     assert got == ["meta", "meta"], "positions and frequencies must meet on the same device"
 
 
