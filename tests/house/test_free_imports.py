@@ -23,6 +23,7 @@ ALLOWED = {
     "mini_nanochat.data.shards": {"pyarrow"},
     "mini_nanochat.microworld.write": {"pyarrow"},
     "mini_nanochat.model.attention": {"torch"},
+    "mini_nanochat.model.block": {"torch"},
     "mini_nanochat.model.layers": {"torch"},
     "mini_nanochat.model.rotary": {"torch"},
     "mini_nanochat.scripts.batches": {"pyarrow", "torch"},
