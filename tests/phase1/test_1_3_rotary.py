@@ -73,6 +73,17 @@ def error_of(call) -> str:
     return "no error"
 
 
+@pytest.fixture
+def bfloat16_by_default():
+    """While a test runs, numbers with a point are bfloat16 unless somebody asks for something else."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 # --- inv_freq ----------------------------------------------------------------------------------------
 
 
@@ -114,6 +125,14 @@ def test_the_frequencies_are_those_of_double_precision():
 def test_frequencies_are_float32():
     got = str(rotary.inv_freq(8).dtype)
     assert got == "torch.float32", "positions are multiplied by them: a small error grows with the position"
+
+
+@pytest.mark.exercise("inv_freq")
+def test_frequencies_are_float32_whatever_the_default_of_torch_is(bfloat16_by_default):
+    got = str(rotary.inv_freq(8).dtype)
+    assert got == "torch.float32", (
+        "torch.set_default_dtype(torch.bfloat16) came before: float32 was not asked for"
+    )
 
 
 @pytest.mark.exercise("inv_freq")
@@ -202,6 +221,15 @@ def test_tables_are_float32():
 
 
 @pytest.mark.exercise("cos_sin")
+def test_positions_are_exact_whatever_the_default_of_torch_is(bfloat16_by_default):
+    cos, sin = rotary.cos_sin(302, 2)
+    got = (str(cos.dtype), str(sin.dtype), rounded(cos[301]), rounded(sin[301]))
+    assert got == ("torch.float32", "torch.float32", [0.829], [-0.559]), (
+        "position 301 after torch.set_default_dtype(torch.bfloat16), which has 300 and 302 and nothing between"
+    )
+
+
+@pytest.mark.exercise("cos_sin")
 def test_tables_lie_on_the_device_that_was_asked_for(elsewhere):
     got = [table.device.type for table in rotary.cos_sin(3, 4, device=elsewhere)]
     assert got == ["meta", "meta"], "positions and frequencies must meet on the same device"
@@ -227,7 +255,7 @@ def test_a_quarter_turn_by_hand():
 
 @pytest.mark.exercise("apply_rotary", points=2)
 def test_each_position_has_its_own_angle():
-    x = torch.tensor([1.0, 0]).expand(1, 1, 3, 2)
+    x = torch.tensor([[[[1.0, 0], [1, 0], [1, 0]]]])
     got = rounded(rotary.apply_rotary(x, *tables(3, 2)))
     assert got == [[[[1, 0], [0.54, -0.841], [-0.416, -0.909]]]], (
         "the point (1, 0) at positions 0, 1 and 2: (cos t, -sin t), by t radians clockwise"
@@ -237,17 +265,22 @@ def test_each_position_has_its_own_angle():
 @pytest.mark.exercise("apply_rotary")
 def test_the_first_position_is_not_turned():
     x = numbers(B, H, 1, D)
-    assert_same(rotary.apply_rotary(x, *tables(4, D)), x, "position 0, angle 0: x comes out as it went in")
+    assert_same(
+        rotary.apply_rotary(x.clone(), *tables(4, D)), x, "position 0, angle 0: x comes out as it went in"
+    )
+
+
+def arrives(i: int) -> list[int]:
+    """Where something is that is not 0, after a vector with nothing but feature i was turned at position 1."""
+    x = torch.zeros(1, 1, 2, 6)
+    x[..., i] = 1.0
+    y = rotary.apply_rotary(x, *tables(2, 6, base=16.0))[0, 0, 1]
+    return [j for j in range(6) if abs(y[j].item()) > CLOSE]
 
 
 @pytest.mark.exercise("apply_rotary")
 def test_feature_i_is_paired_with_feature_i_plus_half():
-    got = []
-    for i in range(6):
-        x = torch.zeros(1, 1, 2, 6)
-        x[..., i] = 1.0
-        y = rotary.apply_rotary(x, *tables(2, 6, base=16.0))[0, 0, 1]
-        got.append([j for j in range(6) if abs(y[j].item()) > CLOSE])
+    got = [arrives(i) for i in range(6)]
     assert got == [[0, 3], [1, 4], [2, 5]] * 2, (
         "only feature i is not 0, at position 1: where something arrives. Six features: halves, not neighbours"
     )
@@ -255,7 +288,7 @@ def test_feature_i_is_paired_with_feature_i_plus_half():
 
 @pytest.mark.exercise("apply_rotary")
 def test_each_pair_turns_at_its_own_speed():
-    x = torch.tensor([1.0, 1, 1, 0, 0, 0]).expand(1, 1, 2, 6)
+    x = torch.tensor([[[[1.0, 1, 1, 0, 0, 0], [1, 1, 1, 0, 0, 0]]]])
     y = rotary.apply_rotary(x, *tables(2, 6, base=8.0))[0, 0, 1]
     got = rounded(torch.atan2(-y[3:], y[:3]))
     assert got == [1.0, 0.5, 0.25], "position 1, D = 6, base 8: pairs 0, 1 and 2 are turned by 1, 1/2 and 1/4"
@@ -265,7 +298,7 @@ def test_each_pair_turns_at_its_own_speed():
 def test_turning_is_a_product_of_complex_numbers():
     for b, h, t, d in ((B, H, T, D), (1, 1, 1, 2), (1, 7, 4, 6)):
         x = numbers(b, t, h, d).transpose(1, 2)  # as split_heads of lesson 1.2 gives it
-        y = rotary.apply_rotary(x, *tables(t + 2, d))
+        y = rotary.apply_rotary(x.clone(), *tables(t + 2, d))
         assert tuple(y.shape) == (b, h, t, d), "the shape of x"
         assert_same(
             y, turned(x), f"{b} sequences, {h} heads, {t} positions, {d} features: (a + ib) e^(-i theta)"
@@ -276,7 +309,7 @@ def test_turning_is_a_product_of_complex_numbers():
 def test_lengths_stay_as_they_are():
     x = numbers(B, H, T, D)
     assert_same(
-        rotary.apply_rotary(x, *tables(T, D)).norm(dim=-1),
+        rotary.apply_rotary(x.clone(), *tables(T, D)).norm(dim=-1),
         x.norm(dim=-1),
         "a rotation moves a point on its circle: no vector gets longer or shorter",
     )
@@ -284,7 +317,7 @@ def test_lengths_stay_as_they_are():
 
 @pytest.mark.exercise("apply_rotary", points=2)
 def test_a_score_depends_on_the_distance_alone():
-    q, k = numbers(D).expand(1, 1, 12, D), numbers(D, seed=2).expand(1, 1, 12, D)
+    q, k = numbers(D).repeat(1, 1, 12, 1), numbers(D, seed=2).repeat(1, 1, 12, 1)
     q, k = (rotary.apply_rotary(x, *tables(12, D))[0, 0] for x in (q, k))
     scores = q @ k.T
     got = max(apart(scores.diagonal(-n), scores.diagonal(-n)[:1]) for n in range(12))
@@ -298,7 +331,7 @@ def test_a_score_depends_on_the_distance_alone():
 
 @pytest.mark.exercise("apply_rotary", points=2)
 def test_with_an_offset_positions_go_on_where_they_were():
-    x = torch.tensor([1.0, 0]).expand(1, 1, 2, 2)
+    x = torch.tensor([[[[1.0, 0], [1, 0]]]])
     got = rounded(rotary.apply_rotary(x, *tables(1002, 2), offset=1000))
     assert got == [[[[0.562, -0.827], [-0.392, -0.92]]]], (
         "(1, 0) at positions 1000 and 1001, after 1000 positions in a cache: (cos 1000, -sin 1000), and so on"
@@ -310,7 +343,7 @@ def off_in_pieces(*sizes: int) -> float:
     x, (cos, sin) = numbers(B, H, 7, D), tables(9, D)
     pieces, first = [], 0
     for n in sizes:
-        pieces.append(rotary.apply_rotary(x[:, :, first : first + n], cos, sin, first))
+        pieces.append(rotary.apply_rotary(x[:, :, first : first + n].clone(), cos, sin, first))
         first += n
     return apart(torch.cat(pieces, 2), turned(x))
 
@@ -326,16 +359,16 @@ def test_in_pieces_it_says_the_same_as_at_once():
 def test_two_calls_of_equal_length_do_not_share_their_offset():
     rotate = partial(rotary.apply_rotary, cos=tables(40, D)[0], sin=tables(40, D)[1])
     x = numbers(B, H, 2, D)
-    got = [apart(rotate(x, offset=offset), turned(x, offset)) for offset in (0, 30, 7)]
+    got = [apart(rotate(x.clone(), offset=offset), turned(x, offset)) for offset in (0, 30, 7)]
     assert max(got) <= CLOSE, "largest difference at offsets 0, 30 and 7: what was remembered must still fit"
 
 
 @pytest.mark.exercise("apply_rotary")
 def test_queries_and_keys_turn_in_the_same_direction():
-    q, k = numbers(D).expand(1, 1, 9, D), numbers(D, seed=2).expand(1, 1, 9, D)
+    q, k = numbers(D).repeat(1, 1, 9, 1), numbers(D, seed=2).repeat(1, 1, 9, 1)
     cos, sin = tables(9, D)
-    keys = rotary.apply_rotary(k, cos, sin)[0, 0]
-    query = rotary.apply_rotary(q[:, :, :1], cos, sin, offset=8)[0, 0, 0]
+    keys = rotary.apply_rotary(k.clone(), cos, sin)[0, 0]
+    query = rotary.apply_rotary(q[:, :, :1].clone(), cos, sin, offset=8)[0, 0, 0]
     assert_same(
         keys @ query,
         turned(k)[0, 0] @ turned(q)[0, 0, 8],
@@ -346,7 +379,8 @@ def test_queries_and_keys_turn_in_the_same_direction():
 @pytest.mark.exercise("apply_rotary")
 def test_tables_may_be_longer_than_the_text_and_exactly_as_long():
     x = numbers(B, H, T, D)
-    got = [apart(rotary.apply_rotary(x, *tables(2 + T + more, D), offset=2), turned(x, 2)) for more in (0, 9)]
+    wanted = turned(x, 2)
+    got = [apart(rotary.apply_rotary(x.clone(), *tables(2 + T + n, D), offset=2), wanted) for n in (0, 9)]
     assert max(got) <= CLOSE, (
         "positions 2 to 6, tables for 7 and for 16 positions: the last row is a row, too"
     )
@@ -369,11 +403,10 @@ def test_positions_beyond_the_tables_are_refused():
 
 @pytest.mark.exercise("apply_rotary")
 def test_the_dtype_of_x_is_kept():
-    got = []
-    for dtype in (torch.bfloat16, torch.float16, torch.float32, torch.float64):
-        got.append(rotary.apply_rotary(numbers(B, H, T, D).to(dtype), *tables(T, D)).dtype == dtype)
-    assert got == [True] * 4, (
-        "bfloat16, float16, float32 and float64 go in; float32 tables must not decide what comes out"
+    kinds = [torch.bfloat16, torch.float16, torch.float32, torch.float64]
+    got = [str(rotary.apply_rotary(numbers(B, H, T, D).to(kind), *tables(T, D)).dtype) for kind in kinds]
+    assert got == ["torch.bfloat16", "torch.float16", "torch.float32", "torch.float64"], (
+        "these four go in; float32 tables must not decide what comes out"
     )
 
 
@@ -381,7 +414,7 @@ def test_the_dtype_of_x_is_kept():
 def test_in_bfloat16_position_4000_is_still_position_4000():
     x = numbers(B, H, 8, D).clamp(-1, 1).bfloat16()
     assert_same(
-        rotary.apply_rotary(x, *tables(4008, D), offset=4000),
+        rotary.apply_rotary(x.clone(), *tables(4008, D), offset=4000),
         turned(x, 4000),
         "numbers up to 1 in bfloat16 keep 2 to 3 digits, and no more may be lost: one place off makes 1",
         0.02,
@@ -400,7 +433,7 @@ def test_x_itself_is_left_alone():
 def test_gradients_are_turned_back():
     x, weight = numbers(B, H, T, D).requires_grad_(), numbers(B, H, T, D, seed=3)
     other = x.detach().clone().requires_grad_()
-    y = rotary.apply_rotary(x, *tables(T, D), offset=0)
+    y = rotary.apply_rotary(x.clone(), *tables(T, D), offset=0)
     if y.requires_grad:
         (y * weight).sum().backward()
     (turned(other) * weight).sum().backward()
