@@ -17,18 +17,25 @@ from mini_nanochat.course.manifest import ROOT
 HEAVY = {"torch", "matplotlib", "pytest", "IPython", "hypothesis", "pyarrow"}
 # The few that load something heavy by their nature.
 ALLOWED = {
+    "mini_nanochat.course.attention": {"matplotlib", "matplotlib.figure", "torch"},
+    "mini_nanochat.course.heads": {"torch"},
     "mini_nanochat.course.plugin": {"pytest"},
+    "mini_nanochat.course.visualizer": {"matplotlib", "matplotlib.figure", "torch"},
     "mini_nanochat.data.download": {"pyarrow"},
     "mini_nanochat.data.loader": {"pyarrow", "torch"},
     "mini_nanochat.data.shards": {"pyarrow"},
     "mini_nanochat.microworld.write": {"pyarrow"},
     "mini_nanochat.model.attention": {"torch"},
     "mini_nanochat.model.block": {"torch"},
+    "mini_nanochat.model.files": {"torch"},
+    "mini_nanochat.model.gpt": {"torch"},
+    "mini_nanochat.model.head": {"torch"},
     "mini_nanochat.model.layers": {"torch"},
     "mini_nanochat.model.rotary": {"torch"},
     "mini_nanochat.scripts.batches": {"pyarrow", "torch"},
     "mini_nanochat.scripts.data": {"pyarrow"},
     "mini_nanochat.scripts.microworld": {"pyarrow"},
+    "mini_nanochat.scripts.model": {"pyarrow", "torch"},
     "mini_nanochat.scripts.tok_train": {"pyarrow"},
 }
 MODULES = sorted(

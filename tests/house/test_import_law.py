@@ -22,10 +22,10 @@ THIRD_PARTIES = {
     "tokenizer": {"regex", "tiktoken", "mini_rustbpe"},
     "data": {"pyarrow", "torch"},
     "microworld": {"pyarrow"},
-    "model": {"torch"},
+    "model": {"safetensors", "torch"},
     "scripts": {"rich", "torch", "tqdm"},
     # tomllib belongs to Python from 3.11 on.
-    "course": {"hypothesis", "IPython", "pytest", "rich", "tomli", "tomllib"},
+    "course": {"hypothesis", "IPython", "matplotlib", "pytest", "rich", "tomli", "tomllib", "torch"},
 }
 OUTSIDE = {"tests", "tools", "lessons", "examples", "workspace"}
 ORDER = [
