@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
             flags = importlib.import_module("mini_nanochat.flags")
             text = program.__doc__ or ""
             return int(flags.run(program.Config, program.main, arguments[1:], prog=verb, description=text))
-        if arguments[:1] in (["prove"], ["rust"]):
+        if arguments[:1] in (["attention"], ["prove"], ["rust"]):
             return int(importlib.import_module(f"mini_nanochat.course.{arguments[0]}").main(arguments[1:]))
         code = int(importlib.import_module("mini_nanochat.course.cli").main(arguments))
         if sys.stdout is not None:

@@ -61,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
             "--workspace", metavar="FOLDER", default=argparse.SUPPRESS, help="your workspace"
         )
     verbs.add_parser("demo", help="everything that exists so far, on real text (demo --help)")
+    verbs.add_parser("attention", help="what each head of a model looks at (attention --help)")
     verbs.add_parser("rust", help="write the trainer of lesson 0.3 in Rust (rust --help)")
     verbs.add_parser("prove", help="for authors: prove that the graders of a lesson bite (prove --help)")
     for name in ("check", "watch", "hint", "lesson", "next", "reset", "undo", "reveal", "compare"):

@@ -2,7 +2,8 @@
 
 Text is gathered, a tenth of it is kept aside, byte-pair encoding learns a vocabulary from the rest, and
 the part kept aside shows how good it is. Then a paragraph goes through it, there and back. Last, the
-pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches for a model.
+pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches, and a model before
+it has learned anything.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ PARAGRAPH = (
 )
 TYPED = "<|assistant_start|>"
 REFERENCE = "the reference"
+MODULES = (
+    *("tokenizer.text", "tokenizer.bpe", "tokenizer.tokenizer", "data.loader"),
+    *("model.layers", "model.attention", "model.rotary", "model.block", "model.gpt"),
+)
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class Config:
     corpus: Path | None = flag(None, "text file, or folder of text; none: the sources of Python's library")
     max_chars: int = flag(400_000, "characters to read at most")
     vocab_size: int = flag(2048, "ids: 256 bytes, the merges and 9 special tokens")
-    pipeline: bool = flag(True, "go on to the microworld, its tokenizer and its batches")
+    pipeline: bool = flag(True, "go on to the microworld, its tokenizer, its batches and a model")
 
     def __post_init__(self) -> None:
         if self.vocab_size < SMALLEST:
@@ -195,9 +200,7 @@ def typed_by_a_user(console: Console, merges: dict[bpe.Pair, int]) -> None:
     (command,) = text.ByteTokenizer().encode(TYPED, allow_specials=True)
     console.print(f"\nA user types {TYPED}", style="bold")
     console.print(f"It stays text, {len(ids)} ordinary ids: {ids}")
-    console.print(
-        f"Only a program may mean the command, by allow_specials=True: one id, {command} (lesson 0.1)."
-    )
+    console.print(f"Only a program may mean the command, by allow_specials=True: one id, {command}.")
 
 
 def run_pipeline(console: Console) -> None:
@@ -212,15 +215,15 @@ def run_pipeline(console: Console) -> None:
             ("microworld", "--megabytes", "2", "--samples", "0", "--out", world),
             ("tok-train", *data, "--out", vocabulary, "--compare"),
             ("batches", *data, "--tokenizer", vocabulary),
+            ("model", *data, "--tokenizer", vocabulary, "--out", f"{folder}/model"),
+            ("attention", "--checkpoint", f"{folder}/model", "--tokenizer", vocabulary),
         ):
             shown = " ".join(command).replace(folder, "runs")
             console.rule(f"mini-nanochat {shown}", align="left")
             sys.stdout.flush()
             if subprocess.run([sys.executable, "-m", "mini_nanochat", *command], check=False).returncode:
                 raise ValueError(f"the demo stopped: mini-nanochat {command[0]} failed, see above")
-    console.print(
-        "All this was in a folder that is gone now. The same commands without folders write to runs/."
-    )
+    console.print("All this was in a folder that is gone now. Without folders these commands write to runs/.")
 
 
 def main(config: Config) -> None:
@@ -255,7 +258,7 @@ def main(config: Config) -> None:
     if config.pipeline:
         run_pipeline(console)
     console.print("\nWhose code was this?", style="bold")
-    for module in ("tokenizer.text", "tokenizer.bpe", "tokenizer.tokenizer", "data.loader"):
+    for module in MODULES:
         console.print(f"mini_nanochat.{module}: {origin(f'mini_nanochat.{module}')}")
     console.print("\nNow build it yourself", style="bold")
     if shutil.which("mini-nanochat") is None:

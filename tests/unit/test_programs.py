@@ -6,7 +6,8 @@ import pytest
 
 from mini_nanochat import flags
 from mini_nanochat.microworld import write
-from mini_nanochat.scripts import batches, tok_train
+from mini_nanochat.model.gpt import GPT
+from mini_nanochat.scripts import batches, model, tok_train
 from mini_nanochat.tokenizer import tokenizer
 
 
@@ -32,6 +33,13 @@ def train(*argv):
 
 def stream(*argv):
     return flags.run(batches.Config, batches.main, list(map(str, argv)), prog="batches")
+
+
+def build(*argv):
+    try:
+        return flags.run(model.Config, model.main, list(map(str, argv)), prog="model")
+    except SystemExit as stop:  # flags refuse in this way
+        return stop.code
 
 
 def words(capsys):
@@ -96,6 +104,30 @@ def test_batches_stream_and_resume(documents, vocabulary, capsys):
     said = words(capsys)
     assert "4 batches of 2 x 64: 512 tokens" in said and "bit for bit" in said
     assert said.startswith("The first row, as a model will read it <|bos|>")
+
+
+def test_a_model_is_built_counted_and_saved(documents, vocabulary, tmp_path, capsys):
+    sizes = ("--depth", 1, "--batch-size", 2, "--sequence-len", 32)
+    argv = ("--data", documents, "--tokenizer", vocabulary, "--out", tmp_path / "model", *sizes)
+    assert build(*argv) == 0
+    said = words(capsys)
+    assert "1 layers, 64 features wide, 1 heads, 300 ids, 32 positions" in said
+    assert f"total {2 * 300 * 64 + 12 * 64 * 64:,} 100.0%" in said
+    assert "first loss 5.7038; ln(300) = 5.7038" in said
+    assert GPT.load(tmp_path / "model").config.vocab_size == 300
+
+
+@pytest.mark.parametrize(
+    "argv, sentence",
+    [
+        (("--depth", 0), "depth must be at least 1, got 0"),
+        (("--tokenizer", "nowhere"), "nowhere"),
+        (("--data", "nowhere"), "nowhere is no folder"),
+    ],
+)
+def test_a_model_that_cannot_be_built_is_said_in_a_sentence(documents, vocabulary, capsys, argv, sentence):
+    assert build("--data", documents, "--tokenizer", vocabulary, *argv) == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_a_loader_that_does_not_resume_is_an_error(documents, vocabulary, capsys, monkeypatch):
