@@ -1,7 +1,7 @@
 """Lesson 1.4: a block. Attention carries between positions, the MLP works at each; both only add to the stream.
 
-The residual stream runs through the whole model unchanged, but for what blocks add to it. So at the start,
-when what they add is zero, a model of a hundred layers is the identity, and gradients reach every layer.
+The residual stream runs through the whole model unchanged, but for what blocks add to it. A new block adds
+nothing yet.
 
     x  the residual stream, (B, T, n_embd)
 
@@ -26,12 +26,18 @@ class MLP(nn.Module):
         self.c_proj = Linear(4 * n_embd, n_embd)
 
     def init(self, generator: torch.Generator | None = None) -> None:
-        """Sets both matrices: the first at random, by `generator`; the one that writes into the stream to zero."""
+        """Sets both matrices: the first at random, by `generator`; the one that writes into the stream to zero.
+
+        None means torch's global generator. The nn.Parameter objects stay the same ones, with new numbers in them.
+        """
         self.c_fc.init(generator)
         self.c_proj.init(zero=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """c_proj(relu_squared(c_fc(x))): (..., n_embd) -> (..., n_embd)."""
+        """What is written for x: four times as many features, squared ReLU, and back. Same shape, same dtype.
+
+        Nothing is normed here, and nothing is added: that is the block's business.
+        """
         y: Tensor = self.c_proj(relu_squared(self.c_fc(x)))
         return y
 
@@ -48,7 +54,8 @@ class Block(nn.Module):
         """Sets every weight: queries, keys and values at random, what writes into the stream to zero.
 
         A block begins as one that adds nothing. `mlp` sets its own weights: its `init` is called, once. All
-        random numbers come from `generator`, one after the other.
+        random numbers come from `generator`, one after the other; None means torch's global generator. The
+        nn.Parameter objects stay the same ones.
         """
         for matrix in (self.attn.c_q, self.attn.c_k, self.attn.c_v):
             matrix.init(generator)
@@ -58,8 +65,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, rotate: Rotate, cache: Cache | None = None) -> Tensor:
         """x, plus what attention makes of it, plus what the MLP makes of that; each reads its input normed.
 
-        Calls self.attn(..., rotate, cache) and self.mlp(...), each once. The caller's x stays as it was, and
-        what comes out has its dtype.
+        Calls self.attn(..., rotate, cache) and self.mlp(...), each once. Nothing is overwritten: the caller's
+        x stays as it was, and the backward pass finds what it needs. What comes out has the dtype of x.
         """
         x = x + self.attn(rms_norm(x), rotate, cache)
         y: Tensor = x + self.mlp(rms_norm(x))

@@ -43,7 +43,10 @@ class Block(nn.Module):
             wide = stream.float()
             return nnf.rms_norm(wide, wide.shape[-1:], eps=1e-6).to(stream.dtype)
 
-        brought = self.attn(normed(x), rotate=rotate, cache=cache)
+        def turned(heads):
+            return rotate(heads)
+
+        brought = self.attn(normed(x), rotate=turned, cache=cache)
         middle = torch.add(x, brought)
         worked_out = self.mlp(normed(middle))
         return middle + worked_out

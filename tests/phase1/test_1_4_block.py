@@ -5,6 +5,8 @@ modules that only write down what they were given, put in the place of a block's
 from one another (B = 3, T = 5, H = 6, G = 2, D = 4), so that axes can't be mistaken for each other unnoticed.
 """
 
+import re
+
 import pytest
 import torch
 from torch import nn
@@ -65,9 +67,28 @@ def filled(made: nn.Module, size: float = 0.3) -> nn.Module:
     return made
 
 
-def weights_of(made: nn.Module) -> torch.Tensor:
-    """All numbers of a module in one row."""
-    return torch.cat([weight.detach().flatten() for weight in made.parameters()])
+def weights_of(made: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of each matrix. NaN, which means not set, counts as 0: another check looks for that."""
+    return {name: weight.detach().nan_to_num() for name, weight in made.named_parameters()}
+
+
+def begun_twice(make) -> str:
+    """The matrices that differ if `init` gets the same generator twice, and torch another global seed."""
+    found = []
+    for anywhere in (1, 2):
+        made = broken(make())
+        torch.manual_seed(anywhere)
+        made.init(seeded(5))
+        found.append(weights_of(made))
+    return listed(name for name in found[0] if not torch.equal(found[0][name], found[1][name]))
+
+
+def parameters_after_init(made: nn.Module) -> str:
+    """Whether they are the objects that were there before."""
+    before = list(made.parameters())
+    made.init(seeded(1))
+    same = all(now is old for now, old in zip(made.parameters(), before))
+    return "the same objects" if same else "other objects"
 
 
 def changed_by(made: nn.Module, wanted: torch.Tensor) -> list[int]:
@@ -108,14 +129,10 @@ def test_the_features_of_an_mlp_begin_at_random():
 
 @pytest.mark.exercise("MLP.init")
 def test_the_numbers_of_an_mlp_come_from_the_generator():
-    found = []
-    for anywhere in (1, 2):
-        made = broken(block.MLP(6))
-        torch.manual_seed(anywhere)
-        made.init(seeded(5))
-        found.append(weights_of(made))
-    assert_same(
-        found[0], found[1], "the same generator twice, and another global seed: a start one can repeat", 0
+    got = begun_twice(lambda: block.MLP(6))
+    assert got == "none", (
+        "matrices that began otherwise the second time, with a generator of the same seed (only torch's global "
+        "seed was another one): who hands you a generator wants to repeat the run"
     )
 
 
@@ -127,6 +144,26 @@ def test_two_mlps_from_one_generator_differ():
     got = round((first.c_fc.weight - second.c_fc.weight).abs().max().item(), 2)
     assert got > 0.1, (
         "the largest difference: two layers that begin alike have nothing to divide between them"
+    )
+
+
+@pytest.mark.exercise("MLP.init")
+def test_two_mlps_without_a_generator_differ():
+    first, second = broken(block.MLP(6)), broken(block.MLP(6))
+    first.init()
+    second.init()
+    got = round((first.c_fc.weight - second.c_fc.weight).abs().max().item(), 2)
+    assert got > 0.1, (
+        "the largest difference, with init() twice. None means torch's global generator, which goes on; a new "
+        "torch.Generator() has the same seed each time"
+    )
+
+
+@pytest.mark.exercise("MLP.init")
+def test_an_mlp_keeps_its_parameters():
+    assert parameters_after_init(broken(block.MLP(6))) == "the same objects", (
+        "an optimizer that was made before init holds the old nn.Parameter objects, and would train those: init "
+        "puts new numbers into them"
     )
 
 
@@ -287,15 +324,17 @@ def test_no_two_matrices_of_a_block_begin_alike():
 
 @pytest.mark.exercise("Block.init")
 def test_the_numbers_of_a_block_come_from_the_generator():
-    found = []
-    for anywhere in (1, 2):
-        made = broken(block.Block(WIDTH, H, G))
-        torch.manual_seed(anywhere)
-        made.init(seeded(5))
-        found.append(weights_of(made))
-    assert_same(
-        found[0], found[1], "the same generator twice, and another global seed: a start one can repeat", 0
+    got = begun_twice(lambda: block.Block(WIDTH, H, G))
+    assert got == "none", (
+        "matrices that began otherwise the second time, with a generator of the same seed (only torch's global "
+        "seed was another one): who hands you a generator wants to repeat the run"
     )
+
+
+def alike(first: nn.Module, second: nn.Module) -> str:
+    """The matrices that hold the same numbers in both, but for those that begin as zero."""
+    pairs = zip(first.named_parameters(), second.parameters())
+    return listed(name for (name, one), other in pairs if "c_proj" not in name and torch.equal(one, other))
 
 
 @pytest.mark.exercise("Block.init")
@@ -303,26 +342,48 @@ def test_two_blocks_from_one_generator_differ():
     generator, first, second = seeded(5), broken(block.Block(WIDTH, H, G)), broken(block.Block(WIDTH, H, G))
     first.init(generator)
     second.init(generator)
-    pairs = zip(first.named_parameters(), second.parameters())
-    got = listed(name for (name, one), other in pairs if "c_proj" not in name and torch.equal(one, other))
+    got = alike(first, second)
     assert got == "none", (
         "matrices that are the same in both blocks: twelve blocks that begin alike learn alike"
     )
 
 
 @pytest.mark.exercise("Block.init")
+def test_two_blocks_without_a_generator_differ():
+    first, second = broken(block.Block(WIDTH, H, G)), broken(block.Block(WIDTH, H, G))
+    first.init()
+    second.init()
+    got = alike(first, second)
+    assert got == "none", (
+        "matrices that are the same in both blocks, with init() twice. None means torch's global generator, "
+        "which goes on; a new torch.Generator() has the same seed each time"
+    )
+
+
+@pytest.mark.exercise("Block.init")
+def test_a_block_keeps_its_parameters():
+    assert parameters_after_init(broken(block.Block(WIDTH, H, G))) == "the same objects", (
+        "an optimizer that was made before init holds the old nn.Parameter objects, and would train those: init "
+        "puts new numbers into them"
+    )
+
+
+@pytest.mark.exercise("Block.init")
 def test_the_mlp_is_asked_to_set_its_own_weights():
-    made, calls, generator = block.Block(WIDTH, H, G), [], seeded(1)
+    made, calls, ours = block.Block(WIDTH, H, G), [], seeded(1)
 
     def note(generator=None):
-        calls.append(generator)
+        kinds = {id(None): "nothing", id(ours): "the generator"}
+        calls.append(kinds.get(id(generator), "another one"))
 
     made.mlp.init = note
-    made.init(generator)
-    kinds = {True: "the generator", False: "another one"}
-    got = listed("nothing" if one is None else kinds[one is generator] for one in calls)
-    assert got == "the generator", (
-        "what mlp.init was called with: who swaps in another MLP should not have to rewrite the block"
+    made.init(ours)
+    assert len(calls) == 1, (
+        "how often mlp.init was called. Never: who swaps in another MLP would have to rewrite the block. Twice: "
+        "the first numbers are thrown away, and all that are drawn later are others"
+    )
+    assert calls[0] == "the generator", (
+        "what mlp.init was called with: a run can be repeated only if all numbers come from one generator"
     )
 
 
@@ -391,7 +452,7 @@ def test_both_writes_are_added_to_the_stream():
     made = with_stubs([1.0, 0.0], [0.0, 2.0])
     got = rounded(run(made, torch.tensor([[[3.0, 4], [0, 1]]])))
     assert got == [[[4, 6], [1, 3]]], (
-        "attention writes (1, 0) everywhere, the MLP (0, 2): the stream (3, 4) becomes (4, 6), and keeps its size"
+        "attention writes (1, 0) everywhere, the MLP (0, 2): the stream (3, 4) becomes (4, 6), and is not normed"
     )
 
 
@@ -429,16 +490,27 @@ def test_each_part_is_asked_once():
 
 def handed(made, place: int, what) -> str:
     """Whether argument number `place` of attention's first call was the very object."""
+    if not made.attn.calls:
+        return "attention was not called"
     got = made.attn.calls[0][place]
     return "the same" if got is what else "none" if got is None else "another one"
+
+
+def rotated(made) -> list | str:
+    """What the rotation in attention's hands makes of (1, 2)."""
+    if handed(made, 1, None) != "another one":
+        return "no rotation"
+    return rounded(made.attn.calls[0][1](torch.tensor([1.0, 2])))
 
 
 @pytest.mark.exercise("Block.forward")
 def test_rotate_is_handed_to_attention():
     made = with_stubs([1.0, 0.0], [0.0, 2.0])
-    run(made, torch.tensor([[[3.0, 4]]]), rotate=as_is)
-    got = handed(made, 1, as_is)
-    assert got == "the same", "rotate, in attention's hands: without it no position knows where it stands"
+    run(made, torch.tensor([[[3.0, 4]]]), rotate=lambda heads: 7 * heads)
+    assert rotated(made) == [7, 14], (
+        "the block got a `rotate` that takes everything times 7; this is what attention's makes of (1, 2). "
+        "With none, or with another one, no position knows where it stands"
+    )
 
 
 @pytest.mark.exercise("Block.forward")
@@ -465,7 +537,7 @@ def test_the_stream_of_the_caller_stays_as_it_was():
     made, x = with_stubs([1.0, 0.0], [0.0, 2.0]), torch.tensor([[[3.0, 4]]])
     run(made, x)
     assert x.tolist() == [[[3, 4]]], (
-        "the caller may still need x: `x += ...` writes into the tensor that was given"
+        "the caller may still need x, and so does the backward pass: `x += ...` writes into the tensor that was given"
     )
 
 
@@ -517,6 +589,24 @@ def test_a_block_in_pieces_with_a_cache_says_the_same_as_at_once():
         assert len(cache) == len(sizes), "how often keys were put into the cache: once for each piece"
 
 
+def x_in_training(made: nn.Module, width: int) -> str:
+    """Whether torch complains, forward and backward, that something was overwritten."""
+    x = numbers(1, 3, width).requires_grad_()
+    try:
+        made(x, as_is).sum().backward()
+    except RuntimeError as error:
+        if not re.search("in-?place", str(error)):
+            raise
+        return "overwritten"
+    return "kept"
+
+
+OLD_X = (
+    "gradients are computed from what a norm has read, the old x, and torch has just refused: it is gone. "
+    "`x += ...` writes over it, in the second line as in the first"
+)
+
+
 def apart(grad: torch.Tensor, wanted: torch.Tensor) -> bool:
     """Whether two gradients differ. They are sums over 15 positions: 1e-5 of the largest number is rounding."""
     return bool((grad - wanted).abs().max() > 1e-5 * wanted.abs().max() + CLOSE)
@@ -525,6 +615,7 @@ def apart(grad: torch.Tensor, wanted: torch.Tensor) -> bool:
 @pytest.mark.exercise("Block.forward", points=2)
 def test_what_is_learned_is_that_of_torch():
     made, x = filled(block.Block(WIDTH, H, G)), numbers(B, T, WIDTH)
+    assert x_in_training(made, WIDTH) == "kept", OLD_X
     scale, found = numbers(B, T, WIDTH, seed=9), []
     for call in (made, lambda x, rotate: block_of_torch(made, x, rotate)):
         made.zero_grad()
@@ -546,7 +637,7 @@ def test_what_is_learned_is_that_of_torch():
 def test_the_gradient_goes_around_blocks_that_write_nothing():
     made = with_stubs([0.0, 0.0], [0.0, 0.0])
     x = torch.tensor([[[3.0, 4]]], requires_grad=True)
-    y = made(made(x, as_is), as_is)
+    y = made(made(x * 1, as_is), as_is)  # x itself is a leaf: torch lets nobody write into that
     assert y.requires_grad, "what comes out must know where it came from"
     (y * torch.tensor([5.0, 7.0])).sum().backward()
     got = x.grad.tolist()
