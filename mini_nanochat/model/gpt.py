@@ -120,8 +120,8 @@ class GPT(nn.Module):
 
         `ids` continue the positions that the cache holds: the first of them is number `len(cache)`.
 
-        Raises ValueError for ids that are no (B, T) of int, that are none, or that the model does not
-        know, and for more positions than the model has.
+        Raises ValueError for ids that are no (B, T) of int or none at all, and for more positions than the model
+        has; on a CPU also for ids that the model does not know (a GPU would have to be waited for).
         """
         offset = 0 if cache is None else len(cache)
         self._check(ids, offset)
@@ -204,14 +204,16 @@ class GPT(nn.Module):
 def draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> int:
     """An id, drawn from softmax(logits / temperature) of the `top_k` largest logits: (V,) -> int.
 
-    `top_k` of None, or beyond V, means all. With temperature 0 it is the id of the largest logit, without chance.
+    Exactly `top_k` ids can be drawn: of equal logits at the border any may be kept. `top_k` of None, or beyond V,
+    means all. With temperature 0 it is the id of the largest logit, without chance.
     """
     if temperature == 0:
         return int(logits.argmax())
-    if top_k is not None and top_k < len(logits):
-        least = logits.topk(top_k).values[-1]
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    return int(torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator))
+    ids = None
+    if top_k is not None:
+        logits, ids = logits.topk(min(top_k, len(logits)))  # (K,) and the ids they belong to
+    place = torch.multinomial((logits / temperature).softmax(-1), 1, generator=generator)
+    return int(place if ids is None else ids[place])
 
 
 def count_parameters(config: GPTConfig) -> dict[str, int]:
@@ -244,9 +246,7 @@ def training_bytes(config: GPTConfig, batch_size: int) -> dict[str, int]:
 
     "weights", "gradients" (one for each weight), "moments" (AdamW's two for each weight) and "activations": what
     each position of each of `batch_size` full sequences leaves behind for the backward pass. In a block that is
-    16 C numbers and 3 times the features of keys: the stream and its norm, twice; queries and keys, rotated,
-    then normed; values; what attention gives, and that merged; 8 C in the MLP. Outside of blocks it is 3 C:
-    what the embedding gave, and what went into the last norm and came out.
+    16 C numbers and 3 times the features of keys; outside of blocks 3 C.
     """
     c = config
     n = count_parameters(config)["total"]

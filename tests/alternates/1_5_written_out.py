@@ -109,6 +109,10 @@ class GPT(nn.Module):
     def loss(self, ids: Tensor, targets: Tensor) -> Tensor:
         if list(ids.shape) != list(targets.shape):
             raise ValueError("ids and targets of different shapes")
+        if targets.dtype not in (torch.int32, torch.int64):
+            raise ValueError("targets must be integers")
+        if targets.min() < -1 or targets.max() >= self.config.vocab_size:
+            raise ValueError("a target that is neither an id nor -1")
         x = self.features(ids).reshape(-1, self.config.n_embd)
         return head.head_loss(x, self.lm_head.weight, targets.reshape(-1), CAP)
 

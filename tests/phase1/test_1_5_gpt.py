@@ -522,6 +522,20 @@ def test_targets_of_another_shape_are_refused():
 
 
 @pytest.mark.exercise("GPT.loss")
+def test_targets_that_are_no_ids_are_refused():
+    model = made()
+    cases = {
+        "a target of -5": torch.full((B, T), -5),
+        "a target of 50, where the last id is 49": torch.full((B, T), 50),
+        "True and False": some_ids() > 20,
+        "numbers that are no integers": torch.ones(B, T),
+    }
+    for what, targets in cases.items():
+        got = error_of(lambda targets=targets: model.loss(some_ids(), targets))
+        assert got == "ValueError", f"{what}: without a check a loss may come out, and look like any other"
+
+
+@pytest.mark.exercise("GPT.loss")
 def test_no_logit_for_each_position_and_id_is_kept():
     model = made(gpt.GPTConfig(sequence_len=40, vocab_size=2000, n_layer=1, n_head=2, n_kv_head=2, n_embd=8))
     ids, kept = some_ids(5, 40, 2000), []
@@ -600,6 +614,15 @@ def test_only_the_k_largest_can_be_drawn():
 def test_a_top_k_of_one_is_no_choice():
     got = shares(one_to_four(), 5.0, 1, 50)
     assert got == [0, 0, 0, 1], "one id is left, at whatever temperature"
+
+
+@pytest.mark.exercise("draw")
+def test_of_equal_logits_no_more_than_k_are_kept():
+    cases = (("eight zeros", torch.zeros(8)), ("3, 1, 1, 1, 0", torch.tensor([3.0, 1.0, 1.0, 1.0, 0.0])))
+    for what, logits in cases:
+        for top_k in (1, 2):
+            got = sum(share > 0 for share in shares(logits, 2.0, top_k, 100))
+            assert got == top_k, f"top_k={top_k}, logits {what}: how many ids come, in 100 draws"
 
 
 @pytest.mark.exercise("draw")
