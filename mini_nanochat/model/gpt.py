@@ -64,10 +64,10 @@ class GPTConfig:
         """The shape for a depth: 64 features a layer, in as few heads as possible, none shared.
 
         A head has at most `head_dim` features, and an even number, because rotary turns them in pairs.
-        Raises ValueError for a depth below 1.
+        Raises ValueError for a depth below 1 or a head_dim below 2.
         """
-        if depth < 1:
-            raise ValueError(f"depth must be at least 1, got {depth}")
+        if depth < 1 or head_dim < 2:
+            raise ValueError(f"depth must be at least 1 and head_dim 2, got {depth} and {head_dim}")
         n_head = -(-64 * depth // head_dim)  # rounded up
         while 64 * depth % (2 * n_head):  # rotary turns features in pairs
             n_head += 1
@@ -251,7 +251,7 @@ def training_bytes(config: GPTConfig, batch_size: int) -> dict[str, int]:
     c = config
     n = count_parameters(config)["total"]
     kv = c.n_embd // c.n_head * c.n_kv_head
-    numbers = c.n_layer * (16 * c.n_embd + 3 * kv) + 3 * c.n_embd  # embedding, last norm in and out
+    numbers = c.n_layer * (16 * c.n_embd + 3 * kv) + 3 * c.n_embd  # embedding, last norm in, its gradient
     parts = {
         "weights": 4 * n,
         "gradients": 4 * n,

@@ -44,7 +44,7 @@ def apply_rotary(x: Tensor, cos: Tensor, sin: Tensor, offset: int = 0) -> Tensor
 
     x[..., t, :] stands at position offset + t of the tables. With a and b the first and the second half of
     the features, they become a cos + b sin and b cos - a sin. Lengths stay as they are.
-    Raises ValueError if the tables end before offset + T.
+    Raises ValueError if the tables have fewer than offset + T rows.
     """
     t = x.shape[-2]
     if offset + t > len(cos):

@@ -115,6 +115,11 @@ def test_weights_may_be_kept_in_one_dtype_and_used_in_another(model):
     assert narrow.loss(given, given).isfinite()
 
 
+def test_a_head_dim_that_no_head_can_have_is_refused():
+    with pytest.raises(ValueError, match="head_dim 2, got 4 and 1"):
+        GPTConfig.from_depth(4, 100, 16, head_dim=1)
+
+
 def test_every_depth_gives_a_shape_that_can_be_built():
     for depth in range(1, 129):
         shape = GPTConfig.from_depth(depth, 100, 16)

@@ -167,7 +167,7 @@ def test_the_tool_draws_a_saved_model(tmp_path):
         (("--out", "picture.gif"), "out must end in .png, .svg, .html, got picture.gif"),
         (("--prompt", ""), "no token"),
         (("--layer", 4), "layers 0..3 and heads 0..1, got layer 4, head 0"),
-        (("--depth", 0), "depth must be at least 1, got 0"),
+        (("--depth", 0), "depth must be at least 1 and head_dim 2, got 0 and 128"),
     ],
 )
 def test_the_tool_refuses_in_a_sentence(tmp_path, capsys, argv, sentence):
