@@ -25,7 +25,7 @@ lessons: $(VENV)/.learn $(VENV)/.rust  ## JupyterLab in your workspace
 
 test: $(VENV)/.dev $(VENV)/.rust  ## everything CI runs
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(WORKERS) -q
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 	@$(MAKE) --no-print-directory rust
 
 rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is installed
@@ -39,7 +39,7 @@ rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is 
 
 check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(WORKERS) -q -m "not slow"
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
