@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import io
 import os
 import sys
 import traceback
@@ -98,6 +99,8 @@ def run(config: type[C], main: Callable[[C], None], argv: Sequence[str] | None =
     passed on whole, because there the traceback is the answer.
     """
     settings = parse(config, argv, **names)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a character that the terminal cannot show becomes ?
     try:
         main(settings)
     except KeyboardInterrupt:

@@ -10,8 +10,6 @@ is built, with weights at random: what attention looks like before anything is l
 
 from __future__ import annotations
 
-import io
-import sys
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -90,8 +88,6 @@ def write(view: AttentionView, config: Config, out: Path) -> None:
 
 def show(config: Config) -> None:
     """Draws. Raises ValueError or OSError for a model, a tokenizer or a prompt that does not fit."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal cannot show becomes ?
     console = Console(markup=False, emoji=False, highlight=False)
     tokenizer = ByteTokenizer() if config.tokenizer is None else Tokenizer.load(config.tokenizer)
     view = show_attention(build(config, tokenizer), tokenizer, config.prompt)

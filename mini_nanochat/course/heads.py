@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from rich.cells import cell_len
 from rich.text import Text
 from torch import Tensor, nn
 
@@ -68,12 +69,14 @@ class Attention:
     def terminal(self, layer: int, head: int) -> Text:
         """A head as characters: a row a query, a column a key, darker where it takes more."""
         weights = self.of(layer, head)
-        width = max(map(len, self.tokens))
+        width = max(map(cell_len, self.tokens))  # columns of the terminal: some characters take two
         lines = []
         for i, (token, row) in enumerate(zip(self.tokens, weights.tolist())):
-            cells = "".join(shade(share) * 2 for share in row[: i + 1])
-            best = max(range(i + 1), key=row.__getitem__)
-            lines.append(f"{i:3} {token:>{width}} |{cells:{2 * len(row)}}| {row[best]:4.0%} to {best}")
+            cells = "".join(shade(share) * 2 for share in row)
+            best = max(range(len(row)), key=row.__getitem__)
+            lines.append(
+                f"{i:3} {' ' * (width - cell_len(token))}{token} |{cells}| {row[best]:4.0%} to {best}"
+            )
         scale = "  ".join(f"{mark * 2} {10 * i}%" for i, mark in enumerate(SHADES) if i % 3 == 0)
         return Text("\n".join([*lines, f"{'':{width + 5}}{scale}"]), no_wrap=True, overflow="crop")
 

@@ -2,8 +2,8 @@
 
 Written out plainly, as `plain_loss` is, this step keeps the logits several times over: (N, V) numbers each, and V
 is the largest size of a small model. Here a chunk of rows goes through at a time, and its gradients are
-made at once, so that no (N, V) tensor ever exists. No logit exceeds the cap, so exp cannot overflow, and
-nothing is subtracted before it.
+made at once, so that no (N, V) tensor ever exists. No logit exceeds the cap, so exp cannot overflow (it would
+from 88 on), and nothing is subtracted before it.
 
     N, C, V    rows (positions of all sequences), features, ids
     x (N, C), weight (V, C), targets (N,)

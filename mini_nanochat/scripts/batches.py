@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from dataclasses import dataclass
@@ -58,8 +57,6 @@ def resumes(config: Config, train: list[Path], tokenizer: Tokenizer) -> bool:
 
 def main(config: Config) -> None:
     """Streams and reports. Raises ValueError or OSError for data, a tokenizer or sizes that cannot work."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(markup=False, emoji=False, highlight=False)
     train, _ = shards.train_and_val(config.data)
     tokenizer = Tokenizer.load(config.tokenizer)

@@ -5,7 +5,6 @@ Either way you get a folder of parquet shards of which the last is the validatio
 
 from __future__ import annotations
 
-import io
 import shlex
 import sys
 from dataclasses import dataclass
@@ -118,8 +117,6 @@ def show(console: Console, folder: Path) -> None:
 
 def main(config: Config) -> None:
     """Makes the data set, reads it once and shows its size. Raises what fetching, writing and reading raise."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(markup=False, emoji=False, highlight=False)
     (write if config.own else fetch)(config, console)
     show(console, config.folder)

@@ -8,7 +8,6 @@ it has learned anything.
 
 from __future__ import annotations
 
-import io
 import shutil
 import subprocess
 import sys
@@ -228,8 +227,6 @@ def run_pipeline(console: Console) -> None:
 
 def main(config: Config) -> None:
     """Runs the demo. Raises ValueError or OSError for a corpus or sizes that cannot work."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a character that the terminal cannot show becomes ?
     console = Console(markup=False, emoji=False, highlight=False)
     console.print(f"mini_nanochat {__version__}: the pieces built so far, on real text", style="bold")
     documents, source = gather(config)

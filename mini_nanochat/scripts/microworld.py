@@ -6,7 +6,6 @@ all from one seed, without a download. docs/microworld.md says what is in it and
 
 from __future__ import annotations
 
-import io
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,8 +114,6 @@ def show_samples(console: Console, made: write.Contents, n: int) -> None:
 
 def main(config: Config) -> None:
     """Writes the world and shows what is in it. Raises FileExistsError if the folder is something else."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(markup=False, emoji=False, highlight=False)
     start = perf_counter()
     made, new = write.write(

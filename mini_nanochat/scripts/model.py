@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import sys
 from dataclasses import dataclass
@@ -69,8 +68,6 @@ def costs(config: GPTConfig, batch_size: int) -> Table:
 
 def main(config: Config) -> None:
     """Builds and shows. Raises ValueError or OSError for data, a tokenizer or sizes that cannot work."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(markup=False, emoji=False, highlight=False)
     tokenizer = Tokenizer.load(config.tokenizer)
     train, _ = shards.train_and_val(config.data)
@@ -88,9 +85,11 @@ def main(config: Config) -> None:
     with torch.no_grad():
         loss = float(model.loss(x, y))
     console.print("Before it has learned anything", style="bold")
-    console.print(
-        f"  first loss {loss:.4f}; ln({shape.vocab_size:,}) = {math.log(shape.vocab_size):.4f}: it guesses"
+    guess = math.log(shape.vocab_size)
+    verdict = (
+        "it guesses" if abs(loss - guess) < 1e-3 else "a fresh model should guess, see lesson 1.5, section 5"
     )
+    console.print(f"  first loss {loss:.4f}; ln({shape.vocab_size:,}) = {guess:.4f}: {verdict}")
     babble = tokenizer.decode(islice(model.generate([tokenizer.bos_id], 20, seed=config.seed), 20))
     console.print(f"  its first words: {' '.join(babble.split())}")
     if config.out:

@@ -6,7 +6,6 @@ it, beside what each trainer takes.
 
 from __future__ import annotations
 
-import io
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -121,8 +120,6 @@ def compare(config: Config, train: list[Path], made: tokenizer.Tokenizer) -> Tab
 
 def main(config: Config) -> None:
     """Trains, measures, saves. Raises ValueError or OSError for data or sizes that cannot work."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
     console = Console(markup=False, emoji=False, highlight=False)
     train, val = shards.train_and_val(config.data)
     made, seconds = learn(console, config, train)

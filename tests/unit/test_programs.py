@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from mini_nanochat import flags
 from mini_nanochat.microworld import write
@@ -115,6 +116,14 @@ def test_a_model_is_built_counted_and_saved(documents, vocabulary, tmp_path, cap
     assert f"total {2 * 300 * 64 + 12 * 64 * 64:,} 100.0%" in said
     assert "first loss 5.7038; ln(300) = 5.7038" in said
     assert GPT.load(tmp_path / "model").config.vocab_size == 300
+
+
+def test_a_first_loss_that_is_no_guess_is_not_called_one(documents, vocabulary, capsys, monkeypatch):
+    monkeypatch.setattr(GPT, "loss", lambda self, x, y: torch.tensor(9.0))
+    sizes = ("--depth", 1, "--batch-size", 2, "--sequence-len", 32)
+    assert build("--data", documents, "--tokenizer", vocabulary, *sizes) == 0
+    said = words(capsys)
+    assert "a fresh model should guess" in said and "it guesses" not in said
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,14 @@ def test_the_terminal_is_darker_where_more_is_taken():
     assert lines[2] == "  2 t2 |..--++|  55% to 2"
 
 
+def test_the_terminal_shows_a_faulty_mask_and_counts_columns():
+    faulty = heads.Attention(["\u4f60", "ab"], torch.tensor([[[[0.05, 0.95], [1.0, 0.0]]]]))
+    assert faulty.terminal(0, 0).plain.split("\n")[:2] == [
+        "  0 \u4f60 |  @@|  95% to 1",
+        "  1 ab |@@  | 100% to 0",
+    ]
+
+
 def test_tokens_are_made_visible():
     tokenizer = ByteTokenizer()
     assert [heads.label(tokenizer, i) for i in (65, 32, 10, 0xC3)] == ["A", "\u00b7", "\\n", "<195>"]
