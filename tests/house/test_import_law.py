@@ -21,9 +21,12 @@ HOUSE = ("overlay", "corpus", "flags", "paths", "runtime", "records")
 THIRD_PARTIES = {
     "tokenizer": {"regex", "tiktoken", "mini_rustbpe"},
     "data": {"pyarrow", "torch"},
-    "microworld": {"pyarrow"},
+    "microworld": {"pyarrow", "torch"},
     "model": {"safetensors", "torch"},
-    "scripts": {"rich", "torch", "tqdm"},
+    "runtime.py": {"torch"},
+    "train": {"matplotlib", "safetensors", "torch", "tqdm"},
+    "optim": {"torch"},
+    "scripts": {"rich", "tiktoken", "torch", "tqdm"},
     # tomllib belongs to Python from 3.11 on.
     "course": {"hypothesis", "IPython", "matplotlib", "pytest", "rich", "tomli", "tomllib", "torch"},
 }
@@ -234,7 +237,7 @@ TEXT, BPE, DEMO, WORLD = (
         (DEMO, "import requests", "not declared for scripts"),
         (WORLD, "from mini_nanochat.tokenizer import bpe", "the microworld knows none"),
         (WORLD, "from mini_nanochat.scripts import microworld", "program"),
-        (WORLD, "import torch", "not declared for microworld"),
+        (WORLD, "import numpy", "not declared for microworld"),
         (BPE, "from mini_nanochat.microworld import world", "no module of an earlier lesson"),
         ("mini_nanochat/flags.py", "from mini_nanochat.microworld import world", "nothing of ours"),
         ("mini_nanochat/course/card.py", "from mini_nanochat.scripts import demo", "program"),
