@@ -33,9 +33,18 @@ Config = TypeVar("Config")
 def save_model(folder: Path, config: Any, model: nn.Module) -> None:
     """Writes the shape (a dataclass of numbers) and the weights; the folder is made if it is not there."""
     folder.mkdir(parents=True, exist_ok=True)
-    shape = json.dumps(dataclasses.asdict(config), indent=2)
-    (folder / SHAPE).write_text(shape + "\n", encoding="utf-8")
-    save_file({name: one.contiguous() for name, one in model.state_dict().items()}, folder / WEIGHTS)
+    save_config(folder / SHAPE, config)
+    save_weights(folder / WEIGHTS, model)
+
+
+def save_config(path: Path, config: Any) -> None:
+    """Writes the shape as JSON to this file."""
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Writes the weights as safetensors to this file."""
+    save_file({name: one.contiguous() for name, one in model.state_dict().items()}, path)
 
 
 def load_config(folder: Path, kind: type[Config]) -> Config:

@@ -36,34 +36,37 @@ class _HeadLoss(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:
         need = any(ctx.needs_input_grad[:2])
         w = weight.to(x.dtype)
-        count = (targets != IGNORE).sum()
-        total = x.new_zeros((), dtype=torch.float32)
+        counts = (targets != IGNORE).float()[:, None]  # (N, 1)
+        wanted = targets.clamp(min=0)[:, None]  # (N, 1)
+        losses = torch.empty_like(counts)
         dx = torch.empty_like(x) if need else None
         dw = torch.zeros_like(weight) if need else None
-        for rows in range(0, len(x), ROWS):
-            part, wanted = x[rows : rows + ROWS], targets[rows : rows + ROWS]
-            counts = wanted != IGNORE  # (R,)
-            wanted = wanted.clamp(min=0)[:, None]  # (R, 1)
-            bent = torch.tanh((part @ w.T).float() / cap)  # (R, V)
-            exp = (cap * bent).exp()
+        for start in range(0, len(x), ROWS):
+            rows = slice(start, start + ROWS)
+            logits = (x[rows] @ w.T).float()  # (R, V)
+            bent = _tanh_(logits.div_(cap))
+            exp = (bent * cap).exp_()
             sums = exp.sum(-1, keepdim=True)  # (R, 1)
-            losses = sums.log() - cap * bent.gather(-1, wanted)  # (R, 1)
-            total += (losses.squeeze(-1) * counts).sum()
+            losses[rows] = sums.log() - cap * bent.gather(-1, wanted[rows])
             if dx is not None and dw is not None:
-                p = exp.div_(sums)
-                p.scatter_add_(-1, wanted, p.new_full(wanted.shape, -1.0))  # softmax - one hot
-                p.mul_(1 - bent.square_()).mul_(counts[:, None])  # through the softcap
-                p = p.to(x.dtype)
-                dx[rows : rows + ROWS] = p @ w
-                dw += (p.T @ part).to(dw.dtype)
-        ctx.save_for_backward(dx, dw, count)
-        return total / count
+                p = exp.mul_(counts[rows] / sums)
+                p.scatter_add_(-1, wanted[rows], -counts[rows])  # softmax - one hot
+                p = p.mul_(bent.square_().neg_().add_(1)).to(x.dtype)  # through the softcap
+                dx[rows] = p @ w
+                dw += p.T @ x[rows]
+        ctx.save_for_backward(dx, dw, counts.sum())
+        return (losses * counts).sum() / counts.sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None, None]:
         dx, dw, count = ctx.saved_tensors
         scale = grads[0] / count
         return dx * scale.to(dx.dtype), dw * scale, None, None
+
+
+def _tanh_(x: Tensor) -> Tensor:
+    """tanh(x) = 1 - 2 / (e^(2 x) + 1), in place: by exp, which a CPU computes three times as fast as tanh."""
+    return x.mul_(2).exp_().add_(1).reciprocal_().mul_(-2).add_(1)
 
 
 def head_loss(x: Tensor, weight: Tensor, targets: Tensor, cap: float) -> Tensor:
