@@ -97,3 +97,21 @@ def read_documents(path: str | Path) -> list[str]:
     if not documents:
         raise ValueError(f"{path} holds no text: there is nothing to learn from an empty corpus")
     return documents
+
+
+def hold_out(documents: list[str]) -> tuple[list[str], list[str]]:
+    """(text to learn from, text kept aside): about a tenth of the characters, whole documents if they fit.
+
+    Where the documents are too few or too long for that, the last tenth of each is kept aside.
+    """
+    kept: list[str] = []
+    aside: list[str] = []
+    seen = 0
+    for document in documents:
+        seen += len(document)
+        fits = sum(map(len, aside)) + len(document) <= seen / 10
+        (aside if fits else kept).append(document)
+    if sum(map(len, aside)) >= seen / 20:
+        return kept, aside
+    cuts = [len(document) * 9 // 10 for document in documents]
+    return [d[:cut] for d, cut in zip(documents, cuts)], [d[cut:] for d, cut in zip(documents, cuts)]

@@ -2,8 +2,8 @@
 
 Text is gathered, a tenth of it is kept aside, byte-pair encoding learns a vocabulary from the rest, and
 the part kept aside shows how good it is. Then a paragraph goes through it, there and back. Last, the
-pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches, and a model before
-it has learned anything.
+pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches, and a model that learns
+its people, prices and stories in a minute or two.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ REFERENCE = "the reference"
 MODULES = (
     *("tokenizer.text", "tokenizer.bpe", "tokenizer.tokenizer", "data.loader"),
     *("model.layers", "model.attention", "model.rotary", "model.block", "model.gpt"),
+    *("train.objective", "train.step", "train.schedule", "train.checkpoint"),
+    *("optim.adamw", "optim.muon", "optim.precision"),
 )
 
 
@@ -51,7 +53,8 @@ class Config:
     corpus: Path | None = flag(None, "text file, or folder of text; none: the sources of Python's library")
     max_chars: int = flag(400_000, "characters to read at most")
     vocab_size: int = flag(2048, "ids: 256 bytes, the merges and 9 special tokens")
-    pipeline: bool = flag(True, "go on to the microworld, its tokenizer, its batches and a model")
+    pipeline: bool = flag(True, "go on to the microworld: its tokenizer, and a model that learns it")
+    steps: int = flag(250, "steps of training for that model")
 
     def __post_init__(self) -> None:
         if self.vocab_size < SMALLEST:
@@ -73,24 +76,6 @@ def gather(config: Config) -> tuple[list[str], str]:
             left -= len(document)
     cut = ", cut off there (--max-chars)" if left < 0 else ""
     return documents, f"{config.corpus}{cut}"
-
-
-def hold_out(documents: list[str]) -> tuple[list[str], list[str]]:
-    """(text to learn from, text kept aside): about a tenth of the characters, whole documents if they fit.
-
-    Where the documents are too few or too long for that, the last tenth of each is kept aside.
-    """
-    kept: list[str] = []
-    aside: list[str] = []
-    seen = 0
-    for document in documents:
-        seen += len(document)
-        fits = sum(map(len, aside)) + len(document) <= seen / 10
-        (aside if fits else kept).append(document)
-    if sum(map(len, aside)) >= seen / 20:
-        return kept, aside
-    cuts = [len(document) * 9 // 10 for document in documents]
-    return [d[:cut] for d, cut in zip(documents, cuts)], [d[cut:] for d, cut in zip(documents, cuts)]
 
 
 def show(token: bytes) -> str:
@@ -202,23 +187,24 @@ def typed_by_a_user(console: Console, merges: dict[bpe.Pair, int]) -> None:
     console.print(f"Only a program may mean the command, by allow_specials=True: one id, {command}.")
 
 
-def run_pipeline(console: Console) -> None:
+def run_pipeline(console: Console, steps: int) -> None:
     """The programs of the pipeline, one after the other, on a small world of our own, in a folder for now.
 
     Raises ValueError if one of them fails; it has said why.
     """
     with tempfile.TemporaryDirectory() as folder:
-        world, vocabulary = f"{folder}/microworld", f"{folder}/tokenizer"
-        data = ("--data", f"{world}/documents")
+        world, vocabulary, base = f"{folder}/microworld", f"{folder}/tokenizer", f"{folder}/base"
+        data, made = ("--data", f"{world}/documents"), ("--tokenizer", vocabulary)
         for command in (
-            ("microworld", "--megabytes", "2", "--samples", "0", "--out", world),
+            ("microworld", "--samples", "0", "--out", world),
             ("tok-train", *data, "--out", vocabulary, "--compare"),
-            ("batches", *data, "--tokenizer", vocabulary),
-            ("model", *data, "--tokenizer", vocabulary, "--out", f"{folder}/model"),
-            ("attention", "--checkpoint", f"{folder}/model", "--tokenizer", vocabulary),
+            ("batches", *data, *made),
+            ("model", *data, *made),
+            ("base-train", *data, *made, "--out", base, "--steps", str(steps)),
+            ("base-eval", *data, "--run", base, "--exams", f"{world}/exams/core.jsonl"),
+            ("attention", "--checkpoint", f"{base}/step_{steps:06d}", *made),
         ):
-            shown = " ".join(command).replace(folder, "runs")
-            console.rule(f"mini-nanochat {shown}", align="left")
+            console.rule("mini-nanochat " + " ".join(command).replace(folder, "runs"), align="left")
             sys.stdout.flush()
             if subprocess.run([sys.executable, "-m", "mini_nanochat", *command], check=False).returncode:
                 raise ValueError(f"the demo stopped: mini-nanochat {command[0]} failed, see above")
@@ -230,15 +216,14 @@ def main(config: Config) -> None:
     console = Console(markup=False, emoji=False, highlight=False)
     console.print(f"mini_nanochat {__version__}: the pieces built so far, on real text", style="bold")
     documents, source = gather(config)
-    kept, held_out = hold_out(documents)
+    kept, held_out = corpus.hold_out(documents)
     console.print(f"{sum(map(len, documents)):,} characters in {len(documents)} file(s) of {source}")
     words = bpe.count_words(kept)
     start = perf_counter()
     merges = learn(console, words, config)
-    seconds = perf_counter() - start
-    start = perf_counter()
+    middle = perf_counter()
     faster = tokenizer.train(words, config.vocab_size - SPECIALS)
-    fast = perf_counter() - start
+    seconds, fast = middle - start, perf_counter() - middle
     if list(faster) != list(merges):
         raise ValueError("the trainers of lessons 0.2 and 0.3 disagree: they must learn the same merges")
     facts = {
@@ -253,14 +238,17 @@ def main(config: Config) -> None:
     there_and_back(console, merges)
     typed_by_a_user(console, merges)
     if config.pipeline:
-        run_pipeline(console)
+        run_pipeline(console, config.steps)
     console.print("\nWhose code was this?", style="bold")
     for module in MODULES:
         console.print(f"mini_nanochat.{module}: {origin(f'mini_nanochat.{module}')}")
+    activate = (
+        "" if shutil.which("mini-nanochat") else "source .venv/bin/activate (once in each new terminal)\n"
+    )
     console.print("\nNow build it yourself", style="bold")
-    if shutil.which("mini-nanochat") is None:
-        console.print("source .venv/bin/activate (once in each new terminal)")
-    console.print("mini-nanochat start 0.1   (a file to fill in)\nmake lessons              (the notebooks)")
+    console.print(
+        f"{activate}mini-nanochat start 0.1   (a file to fill in)\nmake lessons              (the notebooks)"
+    )
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import pytest
 
 import mini_nanochat
 from mini_nanochat import flags
+from mini_nanochat.corpus import hold_out
 from mini_nanochat.course import stubs
 from mini_nanochat.scripts import demo
 
@@ -64,7 +65,7 @@ def test_one_document_is_enough(corpus, capsys):
     assert "256 bytes + 25 merges + 9 specials" in words
     assert f"On the {len(TEXT) - len(TEXT) * 9 // 10} characters kept aside" in words
     assert f"all {len(demo.PARAGRAPH)} characters came back" in words
-    assert words.count("the reference") == 9 and "your workspace" not in words
+    assert words.count("the reference") == len(demo.MODULES) and "your workspace" not in words
     assert "mini-nanochat start 0.1" in words and "make lessons" in words
 
 
@@ -114,7 +115,7 @@ def test_a_special_token_typed_by_a_user_stays_text(corpus, capsys):
 def test_holding_out_loses_nothing_and_keeps_about_a_tenth(sizes):
     letters = random.Random(0)
     documents = ["".join(letters.choices("abc ", k=size)) for size in sizes]
-    kept, aside = demo.hold_out(documents)
+    kept, aside = hold_out(documents)
     together = "".join(kept) + "".join(aside)
     assert sorted(together) == sorted("".join(documents))
     assert 0.05 <= sum(map(len, aside)) / sum(sizes) <= 0.11 or sum(sizes) < 20
@@ -123,7 +124,7 @@ def test_holding_out_loses_nothing_and_keeps_about_a_tenth(sizes):
 
 def test_whole_documents_are_held_out_where_there_are_enough():
     documents = [f"document {i}" for i in range(40)]
-    kept, aside = demo.hold_out(documents)
+    kept, aside = hold_out(documents)
     assert sorted(kept + aside) == sorted(documents) and aside
 
 
@@ -301,12 +302,13 @@ def test_a_user_who_can_type_commands_is_noticed(corpus, monkeypatch, capsys):
 
 
 def test_the_pipeline_runs_as_far_as_it_goes(corpus):
-    done = program("--corpus", corpus, "--vocab-size", "290", COLUMNS="200")
+    done = program("--corpus", corpus, "--vocab-size", "290", "--steps", "3", COLUMNS="200")
     assert done.returncode == 0, done.stderr
     words = " ".join(done.stdout.split())
-    for command in ("microworld", "tok-train", "batches"):
+    for command in ("microworld", "tok-train", "batches", "model", "base-train", "base-eval", "attention"):
         assert f"mini-nanochat {command} --" in words
     assert "the same batches, bit for bit" in words
+    assert "after 3 steps:" in words and "untrained after 3 steps" in words
     assert "NO" not in words.split("0.2 all anew")[1].split("The first row")[0].split()
 
 

@@ -8,7 +8,7 @@ import torch
 from mini_nanochat import flags
 from mini_nanochat.microworld import write
 from mini_nanochat.model.gpt import GPT
-from mini_nanochat.scripts import batches, model, tok_train
+from mini_nanochat.scripts import batches, model, tok_eval, tok_train
 from mini_nanochat.tokenizer import tokenizer
 
 
@@ -183,3 +183,25 @@ def cut(path):
 def change(path, key, value):
     header = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps({**header, key: value}), "utf-8")
+
+
+def test_a_tokenizer_is_measured_on_texts_of_several_kinds(documents, vocabulary, capsys):
+    argv = ["--tokenizer", str(vocabulary), "--data", str(documents)]
+    assert flags.run(tok_eval.Config, tok_eval.main, argv, prog="tok-eval") == 0
+    said = capsys.readouterr().out
+    rows = {line.split("  ")[1].strip(): line.split() for line in said.splitlines() if "1.00" in line}
+    assert {"its training text", "its validation text", "Python code", "German", "Greek"} <= set(rows)
+    assert float(rows["its training text"][-1]) > float(rows["German"][-1]) >= float(rows["Greek"][-1]) >= 1
+    assert "All texts came back as they were." in said
+
+
+def test_tokenizers_that_cannot_be_downloaded_are_said(documents, vocabulary, capsys, monkeypatch):
+    import tiktoken
+
+    def none(name):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(tiktoken, "get_encoding", none)
+    argv = ["--tokenizer", str(vocabulary), "--data", str(documents), "--peers"]
+    assert flags.run(tok_eval.Config, tok_eval.main, argv, prog="tok-eval") == 2
+    assert "GPT-2's tokenizer could not be downloaded: no route to host" in capsys.readouterr().err
