@@ -45,7 +45,7 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/codespell README.md CONTRIBUTING.md docs lessons mini_nanochat tests tools
+	@$(BIN)/codespell README.md CONTRIBUTING.md docs examples lessons mini_nanochat tests tools
 
 generate: $(VENV)/.dev  ## rewrite what is generated: maps, indexes, notebook heads and feet
 	@$(BIN)/python tools/generate.py
