@@ -41,7 +41,7 @@ class AdamW(torch.optim.Optimizer):
                     # the same fraction with both corrections in one number, and eps where it belongs
                     c1, c2 = 1 - beta1**t, math.sqrt(1 - beta2**t)
                     step = (mine["m"] / c1) / (mine["v"].sqrt() / c2 + group["eps"])
-                    p.data.copy_(old - lr * keep * old - lr * step)
+                    p.data[...] = old - lr * keep * old - lr * step
 
     def _remember(self, p, beta1, beta2):
         mine = self.state[p]

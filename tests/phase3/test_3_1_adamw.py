@@ -289,22 +289,34 @@ def test_decay_comes_before_the_step():
 
 
 @pytest.mark.exercise("AdamW.step")
-def test_whoever_looks_at_the_weight_sees_the_step():
-    w = weight(1.0)
-    looks = w.detach()  # the same memory, under another name
-    step(adamw.AdamW([w], lr=0.25), w=(w, [8.0]))
-    assert rounded(looks) == [0.75], (
-        "the weight 1 after a step of 0.25, seen through another name for the same memory: change it in place"
-    )
-
-
-@pytest.mark.exercise("AdamW.step")
 def test_the_gradient_is_still_there_after_the_step():
     w = weight(10.0, 10.0)
     step(adamw.AdamW([w], lr=0.1, weight_decay=0.5), w=(w, [3.0, -4.0]))
     got = None if w.grad is None else w.grad.tolist()
     assert got == [3, -4], (
         "the step reads gradients; it is zero_grad that removes them, and who calls it decides"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_the_step_is_written_where_the_weight_lies():
+    w = weight(1.0, 2.0)
+    view = w.detach()  # shares the memory of w
+    step(adamw.AdamW([w], lr=0.1), w=(w, [3.0, -4.0]))
+    assert rounded(view) == [0.9, 2.1], (
+        "a view of the weight, made before the step, from 1 and 2: it sees the step only if the same memory is "
+        "written; `w.data = ...` takes new memory, and w alone moves"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_the_means_have_the_dtype_of_the_weight():
+    w = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    optimizer = adamw.AdamW([w], lr=0.1)
+    step(optimizer, w=(w, [3.0, -4.0]))
+    got = [str(optimizer.state[w][name].dtype) for name in ("m", "v")]
+    assert got == ["torch.float64", "torch.float64"], (
+        "state['m'] and state['v'] of a weight of float64: zeros like w, not of its shape alone"
     )
 
 
