@@ -6,6 +6,8 @@ VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# The workers share the cores: torch's threads would wait for each other.
+ONE_THREAD := OMP_NUM_THREADS=1
 NO_CARGO := cargo is not installed: the Rust trainer is left out. Nothing needs it; Python learns the same merges, slower.
 RUST_BUILD = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) ./rustbpe && touch $(VENV)/.rust
 
@@ -18,14 +20,14 @@ help:  ## this list
 setup: $(VENV)/.learn $(VENV)/.rust  ## the virtual environment, for learners
 
 demo: $(VENV)/.learn $(VENV)/.rust  ## everything that exists so far, on real text, before your eyes
-	@$(BIN)/mini-nanochat demo
+	@$(BIN)/mini-nanochat demo $(ARGS)
 
 lessons: $(VENV)/.learn $(VENV)/.rust  ## JupyterLab in your workspace
 	@$(BIN)/mini-nanochat lesson
 
 test: $(VENV)/.dev $(VENV)/.rust  ## everything CI runs
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q
 	@$(MAKE) --no-print-directory rust
 
 rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is installed
@@ -39,7 +41,7 @@ rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is 
 
 check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
+	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
