@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
-# Dense bfloat16 operations a second, from the makers' data sheets (without sparsity).
-PEAKS = {"H200": 989e12, "H100": 989e12, "A100": 312e12, "L40S": 362e12, "L4": 121e12, "RTX 4090": 165e12}
+# Dense bfloat16 operations a second, from NVIDIA's data sheets (without sparsity). The first name that fits counts.
+PEAKS = {
+    "H100 PCIe": 756e12,
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "L40S": 362e12,
+    "L4": 121e12,
+    "RTX 4090": 165e12,
+}
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -27,4 +37,4 @@ def peak_flops(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     name = torch.cuda.get_device_name(device)
-    return next((peak for key, peak in PEAKS.items() if key in name), None)
+    return next((peak for key, peak in PEAKS.items() if re.search(rf"\b{key}\b", name)), None)

@@ -22,11 +22,8 @@ from torch import Tensor, nn
 
 from mini_nanochat.optim.adamw import AdamW, decay
 
-A, B, C = (
-    3.4445,
-    -4.7750,
-    2.0315,
-)  # Jordan's: steep at 0, and then between about 0.7 and 1.2 rather than exactly 1
+# Jordan's: steep at 0, and then between about 0.7 and 1.2 rather than exactly 1.
+A, B, C = 3.4445, -4.7750, 2.0315
 STEPS = 5
 EPS = 1e-7  # keeps a gradient of zeros from a division by zero
 

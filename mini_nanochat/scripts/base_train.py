@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from mini_nanochat.microworld import core
 from mini_nanochat.model.gpt import GPT, GPTConfig, count_parameters, flops_per_token
 from mini_nanochat.optim import muon, precision
 from mini_nanochat.tokenizer.tokenizer import Tokenizer
-from mini_nanochat.train import checkpoint, picture, run, schedule, step
+from mini_nanochat.train import checkpoint, picture, run, schedule, step, tracker
 
 EXAMS = "../exams/core.jsonl"  # beside the documents, where they are the microworld's
 ITEMS = 24  # of each task of mini-CORE; base-eval takes all
@@ -58,6 +59,7 @@ class Config:
     eval_every: int = flag(50, "steps between looks at the validation text")
     eval_tokens: int = flag(100_000, "tokens of each such look")
     save_every: int = flag(50, "steps between checkpoints")
+    track: str | None = flag(None, "wandb or tensorboard, if installed: show the metrics there too")
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
@@ -67,6 +69,10 @@ class Config:
             raise ValueError(f"warmdown must lie in 0..1, got {self.warmdown}")
         if self.dtype not in (None, "float32", "bfloat16", "float16"):
             raise ValueError(f"dtype must be float32, bfloat16, float16 or none, got {self.dtype}")
+        if self.track not in (None, *tracker.TRACKERS):
+            raise ValueError(f"track must be {', '.join(tracker.TRACKERS)} or none, got {self.track}")
+        if self.track and find_spec(self.track) is None:
+            raise ValueError(f"track {self.track} needs a package that is not here: pip install {self.track}")
 
 
 def plan(config: Config, vocab_size: int) -> tuple[Config, GPTConfig]:
@@ -96,9 +102,8 @@ class Training:
         self.model.compute_dtype = dtype
         self.loss = torch.compile(self.model.loss, dynamic=False) if config.compile else self.model.loss
         rates = (config.matrix_lr, config.embedding_lr, config.head_lr, config.weight_decay)
-        ns_dtype = (
-            torch.bfloat16 if dtype == torch.float16 else dtype
-        )  # its products leave the range of float16
+        # Newton-Schulz leaves the range of float16.
+        ns_dtype = torch.bfloat16 if dtype == torch.float16 else dtype
         self.optimizers = muon.optimizers(self.model, shape.n_embd, *rates, dtype=ns_dtype)
         self.scaler = precision.LossScaler() if dtype == torch.float16 else None
         train, self.val = shards.train_and_val(config.data)
@@ -107,6 +112,7 @@ class Training:
         assert config.batch_tokens is not None
         self.parts = schedule.parts_of_batch(config.batch_tokens, *self.sizes)
         self.run = run.Run(config.out, self.model, self.optimizers, self.batches, self.scaler)
+        self.tracker: tracker.Tracker | None = None
 
     def one(self, number: int) -> step.Step:
         """A step."""
@@ -130,6 +136,8 @@ class Training:
             facts |= {"mini_core": core.average(scores)}
             facts |= {name: score.accuracy for name, score in scores.items()}
         records.append(self.run.metrics, step=done - 1, **facts)
+        if self.tracker:
+            self.tracker.send()
         known = f", mini-CORE {facts['mini_core']:5.2f}" if "mini_core" in facts else ""
         bar = "#" * round(10 * facts["val_bpb"])
         words = run.document(self.model, self.tokenizer, seed=done)
@@ -167,17 +175,8 @@ class Training:
 
 def settings(config: Config, tokenizer: Tokenizer, dtype: torch.dtype) -> dict[str, object]:
     """What must be the same when a run goes on."""
-    free = {
-        "data",
-        "tokenizer",
-        "out",
-        "resume",
-        "device",
-        "compile",
-        "eval_every",
-        "eval_tokens",
-        "save_every",
-    }
+    free = {"data", "tokenizer", "out", "resume", "device", "compile"}
+    free |= {"eval_every", "eval_tokens", "save_every", "track"}
     fixed = {name: value for name, value in asdict(config).items() if name not in free}
     return {**fixed, "dtype": str(dtype).removeprefix("torch."), "tokenizer": tokenizer.fingerprint}
 
@@ -233,6 +232,8 @@ def main(config: Config) -> None:
         console.print(f"goes on after step {start}")
     else:
         training.run.begin(wanted, tokenizer)
+    if config.track:
+        training.tracker = tracker.Tracker(config.track, config.out, training.run.metrics, wanted)
     done = training.train(start, tqdm.write)
     if done < config.steps:
         console.print(f"Saved after {done} steps. Go on with the same command and --resume.")

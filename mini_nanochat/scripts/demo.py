@@ -54,6 +54,7 @@ class Config:
     max_chars: int = flag(400_000, "characters to read at most")
     vocab_size: int = flag(2048, "ids: 256 bytes, the merges and 9 special tokens")
     pipeline: bool = flag(True, "go on to the microworld: its tokenizer, and a model that learns it")
+    megabytes: float = flag(8.0, "megabytes of the microworld")
     steps: int = flag(250, "steps of training for that model")
 
     def __post_init__(self) -> None:
@@ -187,7 +188,7 @@ def typed_by_a_user(console: Console, merges: dict[bpe.Pair, int]) -> None:
     console.print(f"Only a program may mean the command, by allow_specials=True: one id, {command}.")
 
 
-def run_pipeline(console: Console, steps: int) -> None:
+def run_pipeline(console: Console, megabytes: float, steps: int) -> None:
     """The programs of the pipeline, one after the other, on a small world of our own, in a folder for now.
 
     Raises ValueError if one of them fails; it has said why.
@@ -196,7 +197,7 @@ def run_pipeline(console: Console, steps: int) -> None:
         world, vocabulary, base = f"{folder}/microworld", f"{folder}/tokenizer", f"{folder}/base"
         data, made = ("--data", f"{world}/documents"), ("--tokenizer", vocabulary)
         for command in (
-            ("microworld", "--samples", "0", "--out", world),
+            ("microworld", "--megabytes", str(megabytes), "--samples", "0", "--out", world),
             ("tok-train", *data, "--out", vocabulary, "--compare"),
             ("batches", *data, *made),
             ("model", *data, *made),
@@ -238,7 +239,7 @@ def main(config: Config) -> None:
     there_and_back(console, merges)
     typed_by_a_user(console, merges)
     if config.pipeline:
-        run_pipeline(console, config.steps)
+        run_pipeline(console, config.megabytes, config.steps)
     console.print("\nWhose code was this?", style="bold")
     for module in MODULES:
         console.print(f"mini_nanochat.{module}: {origin(f'mini_nanochat.{module}')}")

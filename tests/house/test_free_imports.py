@@ -92,7 +92,7 @@ def deeds(name, folder=ROOT, allowed=()):
     command = [sys.executable, "-B", "-c", WATCH, name, str(folder), " ".join(sorted(HEAVY))]
     command.append(" ".join(sorted(allowed)))
     done = subprocess.run(
-        command, env=env, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+        command, env=env, cwd=folder, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr
     *printed, last = done.stdout.splitlines()

@@ -17,7 +17,7 @@ ids = [lesson.id for lesson in LESSONS]
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     """A proof runs pytest many times over: give it a process of its own."""
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=900)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, encoding="utf-8", timeout=1800)
 
 
 @pytest.mark.slow

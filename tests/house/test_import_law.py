@@ -24,7 +24,7 @@ THIRD_PARTIES = {
     "microworld": {"pyarrow", "torch"},
     "model": {"safetensors", "torch"},
     "runtime.py": {"torch"},
-    "train": {"matplotlib", "safetensors", "torch", "tqdm"},
+    "train": {"matplotlib", "safetensors", "torch", "tqdm", "wandb"},
     "optim": {"torch"},
     "scripts": {"rich", "tiktoken", "torch", "tqdm"},
     # tomllib belongs to Python from 3.11 on.

@@ -21,7 +21,7 @@ def run(space, lesson, book):
     environment |= {"OMP_NUM_THREADS": "1", "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
     client = nbclient.NotebookClient(
         book,
-        timeout=180,
+        timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": path}},
         allow_error_names=["NotImplementedError"],  # shown as one line: "not written yet"

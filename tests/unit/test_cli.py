@@ -303,7 +303,7 @@ def program(*arguments, stdout=subprocess.PIPE, cwd=None, **variables):
     env |= {"PYTHONPATH": str(ROOT), **variables}
     command = [sys.executable, "-m", "mini_nanochat", *map(str, arguments)]
     return subprocess.run(
-        command, env=env, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=60
+        command, env=env, cwd=cwd, stdout=stdout, stderr=subprocess.PIPE, text=True, timeout=300
     )
 
 
@@ -344,7 +344,7 @@ def test_a_current_folder_that_was_deleted(elsewhere):
     )
     env = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=gone, env=env, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code], cwd=gone, env=env, capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "mini-nanochat: the folder you are in was deleted: go to another one (cd).\n"

@@ -19,7 +19,7 @@ def run(name, folder, tool=None, *flags):
     command = [sys.executable, *([str(ROOT / tool), *flags] if tool else []), str(ROOT / "examples" / name)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     ran = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=300, env=environment
+        command, cwd=folder, capture_output=True, text=True, encoding="utf-8", timeout=900, env=environment
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

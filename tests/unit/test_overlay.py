@@ -40,7 +40,7 @@ def python(*arguments, workspace=None, cwd=None):
     if workspace is not None:
         env["MINI_NANOCHAT_WORKSPACE"] = str(workspace)
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
 
 
 def says(*arguments, **options):

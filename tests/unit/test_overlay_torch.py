@@ -84,7 +84,7 @@ def run(folder, way, mine=True):
     if mine:
         env["MINI_NANOCHAT_WORKSPACE"] = str(folder / "workspace")
     command = [sys.executable, *(TORCHRUN if way == "torchrun" else ()), str(folder / "script.py"), way]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

@@ -62,7 +62,7 @@ def done(tmp_path_factory):
     (folder / "config.py").write_text(CONFIG.format(slow=0.02))
     command = [sys.executable, str(TOOL), "--config", "config.py", "--steps", "8"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100"}
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, env=environment)
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, env=environment)
     assert ran.returncode == 0, ran.stderr
     return ran, folder / "runs" / "profile"
 

@@ -160,7 +160,7 @@ def test_the_tool_draws_a_saved_model(tmp_path):
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert "Layer 2, head 1" in done.stdout and "100% to 0" in done.stdout
