@@ -13,6 +13,7 @@ from mini_nanochat.course.stubs import show_syntax_error
 
 LIMIT = 200  # characters of a value that are shown
 UNWRITTEN = re.compile(r"^(\d+\.\d+): ([\w.]+)$")
+BUSY = 4  # on a busy machine a second of work may take so many seconds of the clock
 
 Finding = dict[str, Any]  # kind, headline; expected, got, why, where, details where there are any
 

@@ -14,10 +14,11 @@ from typing import Any
 from mini_nanochat import overlay
 from mini_nanochat.course.card import Card, cards
 from mini_nanochat.course.errors import CourseError
+from mini_nanochat.course.findings import BUSY
 from mini_nanochat.course.manifest import ROOT, Lesson, todo_name
 from mini_nanochat.course.workspace import Workspace
 
-LIMIT = 10.0  # seconds a check may take
+LIMIT = 10.0  # seconds of work that a check may take
 GRACE = 5.0  # and how much longer the process may live, if the exception from within did not end it
 START = 120.0  # seconds until the first check must have begun: importing torch on a cold disk is slow
 
@@ -130,7 +131,7 @@ def _wait(process: subprocess.Popen[bytes], path: Path, limit: float) -> bool:
         if now != size:
             last, size = time.monotonic(), now
             if b'"event": "start"' in path.read_bytes():
-                patience = limit + min(GRACE, limit)
+                patience = BUSY * limit + min(GRACE, limit)
         elif time.monotonic() - last > patience:
             return True
     return False

@@ -11,6 +11,7 @@ looks at other code than the learner's would be worse than none.
 
 from __future__ import annotations
 
+import ast
 import ctypes
 import faulthandler
 import importlib
@@ -21,6 +22,7 @@ import random
 import re
 import sys
 import threading
+import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -173,8 +175,8 @@ def _look(session: Session, lesson: Lesson) -> tuple[str, dict[str, Any] | None]
     if not (session.folder / lesson.module).is_file():
         return "borrowed", None
     importlib.invalidate_caches()
-    if "import torch" in (ROOT / lesson.module).read_text("utf-8"):
-        importlib.import_module("torch")  # its first start may take long: the time limit is for the learner
+    for name in _libraries((ROOT / lesson.module).read_text("utf-8")):
+        importlib.import_module(name)  # torch's first start may take long: the time limit is for the learner
     try:
         with _in_place(), _time_limit(session.limit, "importing the file", session.stderr):
             importlib.import_module(lesson.dotted)
@@ -183,6 +185,17 @@ def _look(session: Session, lesson: Lesson) -> tuple[str, dict[str, Any] | None]
     except BaseException as error:  # whatever the learner's file does on import, SystemExit included
         return "broken", findings.describe(error, error.__traceback__, session.folder, None)
     return "graded", None
+
+
+def _libraries(source: str) -> list[str]:
+    """The modules that a file imports at its top, ours aside."""
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.append(node.module)
+    return [name for name in names if name.partition(".")[0] != "mini_nanochat"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -271,30 +284,31 @@ def _in_place() -> Iterator[None]:
 
 @contextmanager
 def _time_limit(seconds: float, what: str, stderr: int) -> Iterator[None]:
-    """Throws TooSlow into code that takes longer than `seconds`.
+    """Throws TooSlow into code that works for longer than `seconds`.
 
-    Works in any Python loop, on every system. For a loop inside a C function, which no exception can
-    reach, the process ends after three times the limit; `check` then says which test it was.
+    What counts is the time of the processor, because other programs may be busy too; but after BUSY times
+    as long on the clock it ends in any case. Works in any Python loop, on every system. For a loop inside a C
+    function, which no exception can reach, the process ends a little later; `check` then says which test it was.
     """
-    main, lock, armed = threading.get_ident(), threading.Lock(), [True]
+    main, lock, over = threading.get_ident(), threading.Lock(), threading.Event()
+    worked, end = time.process_time() + seconds, time.monotonic() + findings.BUSY * seconds
 
-    def strike() -> None:
-        with lock:
-            if armed[0]:
+    def watch() -> None:
+        while not over.wait(seconds / 10):
+            with lock:
+                if over.is_set() or (time.process_time() < worked and time.monotonic() < end):
+                    continue
                 message = f"{what} ran for more than {seconds:g} s and was stopped."
                 exception = type("TooSlow", (findings.TooSlow,), {"__str__": lambda _: message})
-                _throw(main, exception)
+                return _throw(main, exception)
 
-    timer = threading.Timer(seconds, strike)
-    timer.daemon = True
-    timer.start()
-    faulthandler.dump_traceback_later(3 * seconds, exit=True, file=stderr)
+    threading.Thread(target=watch, daemon=True).start()
+    faulthandler.dump_traceback_later((findings.BUSY + 2) * seconds, exit=True, file=stderr)
     try:
         yield
     finally:
-        timer.cancel()
         with lock:
-            armed[0] = False
+            over.set()
         _throw(main, None)
         faulthandler.cancel_dump_traceback_later()
 
