@@ -292,14 +292,14 @@ def _time_limit(seconds: float, what: str, stderr: int) -> Iterator[None]:
     """
     main, lock, over = threading.get_ident(), threading.Lock(), threading.Event()
     worked, end = time.process_time() + seconds, time.monotonic() + findings.BUSY * seconds
+    message = f"{what} ran for more than {seconds:g} s and was stopped."
+    exception = type("TooSlow", (findings.TooSlow,), {"__str__": lambda _: message})
 
     def watch() -> None:
         while not over.wait(seconds / 10):
             with lock:
                 if over.is_set() or (time.process_time() < worked and time.monotonic() < end):
                     continue
-                message = f"{what} ran for more than {seconds:g} s and was stopped."
-                exception = type("TooSlow", (findings.TooSlow,), {"__str__": lambda _: message})
                 return _throw(main, exception)
 
     threading.Thread(target=watch, daemon=True).start()
