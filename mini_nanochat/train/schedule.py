@@ -58,8 +58,9 @@ def tokens_for(n_parameters: int, ratio: float = 20.0) -> int:
 
 
 def batch_tokens(tokens: int) -> int:
-    """Tokens in a batch for a run of D tokens: 4 sqrt(D), to the nearest power of two, at least 1024.
+    """Tokens in a batch for a run of D tokens: 4 sqrt(D), to the nearest power of two, at least 1024. An int.
 
+    D is 1 or more.
     Nearest as a factor: 1.4 times 1024 goes down, 1.5 times up to 2048 (the border is the root of 2).
     Noise in the gradient falls with the batch and matters late, when the loss is low: longer runs want larger batches
     (McCandlish et al. 2018). The 4 fits two runs that are known to work: 4096 for the microworld's million tokens,
@@ -71,7 +72,8 @@ def batch_tokens(tokens: int) -> int:
 def parts_of_batch(tokens: int, batch_size: int, sequence_len: int, world_size: int = 1) -> int:
     """How many micro-batches of `batch_size` rows each rank takes for a batch of so many tokens, on all ranks.
 
-    Raises ValueError if they do not come out even: a batch of another size than the one planned would not be told.
+    Raises ValueError if they do not come out even to the last token, or if there are none: nobody would notice a
+    batch of another size than the one planned.
     """
     at_once = batch_size * sequence_len * world_size
     if tokens < 1 or tokens % at_once:

@@ -13,16 +13,20 @@ from mini_nanochat.train import schedule
 D20 = 560_988_160  # parameters of nanochat's d20 of 2025
 
 
-def rounded(numbers) -> list[float]:
-    return [round(number, 9) for number in numbers]
+def nine_digits(numbers) -> list:
+    """The numbers, rounded; where computing them divides by zero, the name of the error instead."""
+    try:
+        return [round(number, 9) for number in numbers]
+    except ZeroDivisionError:
+        return ["ZeroDivisionError"]
 
 
-def rates(steps, n, **settings) -> list[float]:
+def rate_at_steps(steps, n, **settings) -> list:
     """The multipliers at these steps of a run of n."""
-    return rounded(schedule.rate_at(step, n, **settings) for step in steps)
+    return nine_digits(schedule.rate_at(step, n, **settings) for step in steps)
 
 
-def outcome(call) -> str:
+def error_or_result(call) -> str:
     """The word ValueError if the call refuses so, else what it gave."""
     try:
         return f"no error, but {call()}"
@@ -35,7 +39,7 @@ def outcome(call) -> str:
 
 @pytest.mark.exercise("rate_at", points=2)
 def test_the_way_down_by_hand():
-    got = rates(range(5, 10), 10, warmdown=0.4)
+    got = rate_at_steps(range(5, 10), 10, warmdown=0.4)
     assert got == [1, 1, 0.75, 0.5, 0.25], (
         "steps 5 to 9 of 10: 0.4 of 10 steps are 4, so the line is 1 at step 6 and would be 0 at step 10"
     )
@@ -43,7 +47,7 @@ def test_the_way_down_by_hand():
 
 @pytest.mark.exercise("rate_at", points=2)
 def test_the_way_up_by_hand():
-    got = rates(range(6), 10, warmup=4, warmdown=0.2)
+    got = rate_at_steps(range(6), 10, warmup=4, warmdown=0.2)
     assert got == [0.25, 0.5, 0.75, 1, 1, 1], (
         "steps 0 to 5 with a warm-up of 4: the first step already takes 1/4, the fourth one all"
     )
@@ -51,7 +55,7 @@ def test_the_way_up_by_hand():
 
 @pytest.mark.exercise("rate_at")
 def test_the_line_ends_at_last():
-    got = rates(range(5, 10), 10, warmdown=0.5, last=0.1)
+    got = rate_at_steps(range(5, 10), 10, warmdown=0.5, last=0.1)
     assert got == [1, 0.82, 0.64, 0.46, 0.28], (
         "steps 5 to 9: the line goes from 1 at step 5 to 0.1 at step 10, which is not a step any more; 0.9 in five "
         "equal parts"
@@ -60,13 +64,13 @@ def test_the_line_ends_at_last():
 
 @pytest.mark.exercise("rate_at")
 def test_a_last_rate_does_not_lift_the_way_up():
-    got = rates(range(3), 10, warmup=5, warmdown=0.2, last=0.5)
+    got = rate_at_steps(range(3), 10, warmup=5, warmdown=0.2, last=0.5)
     assert got == [0.2, 0.4, 0.6], "`last` belongs to the end of the run: steps 0 to 2 are on the way up"
 
 
 @pytest.mark.exercise("rate_at")
 def test_between_up_and_down_it_is_one():
-    got = rates(range(1, 8), 10, warmup=2, warmdown=0.3)
+    got = rate_at_steps(range(1, 8), 10, warmup=2, warmdown=0.3)
     assert got == [1, 1, 1, 1, 1, 1, 1], (
         "steps 1 to 7 of 10: the warm-up is done at step 1, and the way down begins at 7 with 1"
     )
@@ -74,19 +78,19 @@ def test_between_up_and_down_it_is_one():
 
 @pytest.mark.exercise("rate_at")
 def test_without_up_and_down_it_is_one():
-    got = rates(range(4), 4, warmup=0, warmdown=0.0, last=0.1)
+    got = rate_at_steps(range(4), 4, warmup=0, warmdown=0.0, last=0.1)
     assert got == [1, 1, 1, 1], "no warm-up, no warm-down: nothing to divide by, and no end to go to"
 
 
 @pytest.mark.exercise("rate_at")
 def test_the_whole_run_may_go_down():
-    got = rates(range(4), 4, warmdown=1.0)
+    got = rate_at_steps(range(4), 4, warmdown=1.0)
     assert got == [1, 0.75, 0.5, 0.25], "a share of 1.0 are all four steps"
 
 
 @pytest.mark.exercise("rate_at")
 def test_where_up_and_down_overlap_the_smaller_holds():
-    got = rates(range(3, 8), 10, warmup=8, warmdown=0.8)
+    got = rate_at_steps(range(3, 8), 10, warmup=8, warmdown=0.8)
     assert got == [0.5, 0.625, 0.625, 0.5, 0.375], (
         "steps 3 to 7: up is (step + 1) / 8, down is (10 - step) / 8, and the smaller one counts; no jump where "
         "they meet"
@@ -95,7 +99,7 @@ def test_where_up_and_down_overlap_the_smaller_holds():
 
 @pytest.mark.exercise("rate_at")
 def test_the_steps_down_are_rounded_to_the_nearest():
-    got = rates(range(4, 7), 7, warmdown=0.4) + rates(range(8, 11), 11, warmdown=0.2)
+    got = rate_at_steps(range(4, 7), 7, warmdown=0.4) + rate_at_steps(range(8, 11), 11, warmdown=0.2)
     assert got == [1, 0.666666667, 0.333333333, 1, 1, 0.5], (
         "the last three steps of 7 and of 11: 0.4 of 7 are 2.8 steps, which is about 3; 0.2 of 11 are 2.2, about 2"
     )
@@ -103,7 +107,7 @@ def test_the_steps_down_are_rounded_to_the_nearest():
 
 @pytest.mark.exercise("rate_at")
 def test_a_share_is_a_share_of_any_run():
-    got = [rates([n * 9 // 10], n, warmdown=0.2)[0] for n in (20, 100, 1000)]
+    got = [rate_at_steps([n * 9 // 10], n, warmdown=0.2)[0] for n in (20, 100, 1000)]
     assert got == [0.5, 0.5, 0.5], (
         "runs of 20, 100 and 1000 steps, each with a tenth to go: half way down the last fifth, in all of them"
     )
@@ -128,7 +132,9 @@ def test_no_step_is_wasted():
 
 @pytest.mark.exercise("rate_at")
 def test_a_step_outside_of_the_run_is_refused():
-    got = [outcome(lambda step=step: schedule.rate_at(step, 10, warmdown=0.5)) for step in (-1, 10, 11)]
+    got = [
+        error_or_result(lambda step=step: schedule.rate_at(step, 10, warmdown=0.5)) for step in (-1, 10, 11)
+    ]
     assert got == ["ValueError"] * 3, (
         "steps -1, 10 and 11 of a run of 10, whose steps are 0 to 9: beyond the end the line goes below zero, "
         "and a negative rate climbs"
@@ -140,13 +146,13 @@ def test_a_step_outside_of_the_run_is_refused():
 
 @pytest.mark.exercise("momentum_at", points=2)
 def test_momentum_grows_on_a_line():
-    got = rounded(schedule.momentum_at(step, 0.5, 0.9, over=4) for step in range(5))
+    got = nine_digits(schedule.momentum_at(step, 0.5, 0.9, over=4) for step in range(5))
     assert got == [0.5, 0.6, 0.7, 0.8, 0.9], "steps 0 to 4, from 0.5 to 0.9 over 4 steps: 0.1 a step"
 
 
 @pytest.mark.exercise("momentum_at")
 def test_momentum_stays_where_it_has_arrived():
-    got = rounded(schedule.momentum_at(step, 0.5, 0.9, over=4) for step in (4, 5, 8, 1000))
+    got = nine_digits(schedule.momentum_at(step, 0.5, 0.9, over=4) for step in (4, 5, 8, 1000))
     assert got == [0.9, 0.9, 0.9, 0.9], (
         "steps 4, 5, 8 and 1000, over 4: a momentum above 1 would make every gradient grow for ever"
     )
@@ -154,14 +160,17 @@ def test_momentum_stays_where_it_has_arrived():
 
 @pytest.mark.exercise("momentum_at")
 def test_momentum_over_no_steps_is_the_last_one():
-    got = rounded(schedule.momentum_at(step, 0.5, 0.9, over=0) for step in (0, 1))
+    got = nine_digits(schedule.momentum_at(step, 0.5, 0.9, over=0) for step in (0, 1))
     assert got == [0.9, 0.9], "steps 0 and 1, over 0: there is no way to go, and nothing to divide by"
 
 
 @pytest.mark.exercise("momentum_at")
 def test_momentum_may_fall_too():
-    got = rounded(schedule.momentum_at(step, 0.9, 0.5, over=4) for step in (0, 1, 4, 9))
-    assert got == [0.9, 0.8, 0.5, 0.5], "steps 0, 1, 4 and 9, from 0.9 down to 0.5: a line has two directions"
+    got = nine_digits(schedule.momentum_at(step, 0.9, 0.5, over=1000) for step in (0, 1, 500, 1000, 2000))
+    assert got == [0.9, 0.8996, 0.7, 0.5, 0.5], (
+        "steps 0, 1, 500, 1000 and 2000, from 0.9 down to 0.5 over 1000: a line has two directions, and each step "
+        "a value of its own"
+    )
 
 
 # --- set_rates ---------------------------------------------------------------------------------------
@@ -185,23 +194,28 @@ class Plain(torch.optim.Optimizer):
 
 def made(*rates_of_groups: float, **settings) -> Plain:
     """An optimizer with a group for each rate."""
-    return Plain([{"params": [torch.zeros(1)], "lr": rate, **settings} for rate in rates_of_groups])
+    return Plain(
+        [
+            {"params": [torch.zeros(1)], "lr": rate, "weight_decay": 0.0, **settings}
+            for rate in rates_of_groups
+        ]
+    )
 
 
-def rates_in(*optimizers) -> list[float]:
-    return rounded(group["lr"] for optimizer in optimizers for group in optimizer.param_groups)
+def lr_in(*optimizers) -> list[float]:
+    return nine_digits(group["lr"] for optimizer in optimizers for group in optimizer.param_groups)
 
 
-def rates_after(share: float, *optimizers) -> list[float]:
+def lr_after_set_rates(share: float, *optimizers) -> list[float]:
     """The rates of all groups after set_rates(optimizers, share)."""
     schedule.set_rates(optimizers, share)
-    return rates_in(*optimizers)
+    return lr_in(*optimizers)
 
 
 @pytest.mark.exercise("set_rates")
 def test_each_group_gets_a_share_of_its_own_rate():
     optimizer = made(0.2, 0.004, 0.000_003)
-    assert rates_after(0.5, optimizer) == [0.1, 0.002, 0.000_001_5], (
+    assert lr_after_set_rates(0.5, optimizer) == [0.1, 0.002, 0.000_001_5], (
         "groups that began with 0.2, 0.004 and 0.000003, share 0.5: each has a rate of its own, even a tiny one"
     )
 
@@ -211,7 +225,7 @@ def test_shares_do_not_multiply_up():
     optimizer, got = made(0.8), []
     for share in (1.0, 0.5, 0.5, 0.5, 0.25):
         schedule.set_rates([optimizer], share)
-        got += rates_in(optimizer)
+        got += lr_in(optimizer)
     assert got == [0.8, 0.4, 0.4, 0.4, 0.2], (
         "shares 1, 0.5, 0.5, 0.5, 0.25 of a rate that began as 0.8: a share is of the first rate, not of the one now"
     )
@@ -221,7 +235,7 @@ def test_shares_do_not_multiply_up():
 def test_a_small_share_first_is_not_the_first_rate():
     optimizer = made(0.8)
     schedule.set_rates([optimizer], 0.0)
-    assert rates_after(1.0, optimizer) == [0.8], (
+    assert lr_after_set_rates(1.0, optimizer) == [0.8], (
         "share 0 and then 1: a warm-up begins small and must come up again"
     )
 
@@ -230,7 +244,7 @@ def test_a_small_share_first_is_not_the_first_rate():
 def test_all_optimizers_are_reached():
     first, second = made(0.2, 0.4), made(0.6)
     schedule.set_rates((one for one in (first, second)), 0.5)
-    assert rates_in(first, second) == [0.1, 0.2, 0.3], (
+    assert lr_in(first, second) == [0.1, 0.2, 0.3], (
         "an AdamW and a Muon run side by side: both slow down (they come from a generator, which can be read once)"
     )
 
@@ -240,7 +254,7 @@ def test_the_first_rate_is_kept_as_initial_lr():
     optimizer = made(0.2, 0.004)
     for share in (0.5, 0.25):
         schedule.set_rates([optimizer], share)
-    got = rounded(group.get("initial_lr", -1) for group in optimizer.param_groups)
+    got = nine_digits(group.get("initial_lr", -1) for group in optimizer.param_groups)
     assert got == [0.2, 0.004], (
         "initial_lr of both groups (-1: there is none): a checkpoint holds the groups, and with them the first rate"
     )
@@ -249,7 +263,7 @@ def test_the_first_rate_is_kept_as_initial_lr():
 @pytest.mark.exercise("set_rates")
 def test_a_resumed_run_does_not_slow_down_twice():
     after = made(0.2, initial_lr=0.8)  # as the optimizer's state was saved
-    assert rates_after(0.25, after) == [0.2], (
+    assert lr_after_set_rates(0.25, after) == [0.2], (
         "a group that comes from a checkpoint with lr 0.2 and initial_lr 0.8, share 0.25: what initial_lr says is "
         "the first rate, although this call is the first one of the new process"
     )
@@ -260,7 +274,7 @@ def test_a_group_added_later_begins_with_its_own_rate():
     optimizer, late = made(0.8), made(0.2)
     schedule.set_rates([optimizer], 0.25)
     optimizer.param_groups += late.param_groups
-    assert rates_after(0.5, optimizer) == [0.4, 0.1], (
+    assert lr_after_set_rates(0.5, optimizer) == [0.4, 0.1], (
         "a group with 0.8, share 0.25; then a second one with 0.2 is added; share 0.5: only the second one has no "
         "initial_lr yet"
     )
@@ -272,10 +286,10 @@ def test_rates_are_those_of_torchs_own_scheduler():
     theirs, ours, wanted, got = made(0.2, 0.01), made(0.2, 0.01), [], []
     for share in shares:
         schedule.set_rates([ours], share)
-        got += rates_in(ours)
+        got += lr_in(ours)
     scheduler = torch.optim.lr_scheduler.LambdaLR(theirs, lambda step: shares[step])
     for step in range(len(shares)):
-        wanted += rates_in(theirs)
+        wanted += lr_in(theirs)
         theirs.step()
         if step + 1 < len(shares):
             scheduler.step()
@@ -290,7 +304,7 @@ def test_nothing_but_the_rate_changes():
     schedule.set_rates([optimizer], 0.5)
     group = optimizer.param_groups[0]
     got = [group["lr"], group["momentum"], group["weight_decay"], float(group["params"][0])]
-    assert rounded(got) == [0.4, 0.9, 0.1, 0], (
+    assert nine_digits(got) == [0.4, 0.9, 0.1, 0], (
         "lr, momentum, weight_decay and the weight itself, after share 0.5"
     )
 
@@ -336,10 +350,10 @@ def test_four_times_the_tokens_double_the_batch():
 
 @pytest.mark.exercise("batch_tokens")
 def test_a_batch_is_a_power_of_two():
-    got = [schedule.batch_tokens(10**k * 3) for k in range(6, 11)]
-    assert [one & (one - 1) for one in got] == [0, 0, 0, 0, 0], (
-        "b & (b - 1) is 0 only for powers of two; b for 3 times 10^6 to 3 times 10^10 tokens. Rows, ranks and "
-        "micro-batches are powers of two, and a batch must be cut up evenly"
+    got = [repr(schedule.batch_tokens(3 * 10**k)) for k in (6, 7, 8, 9)]
+    assert got == ["8192", "16384", "65536", "262144"], (
+        "3 times 10^6, 10^7, 10^8 and 10^9 tokens: 2^13, 2^14, 2^16 and 2^18. Rows, ranks and micro-batches are "
+        "powers of two, and a batch must be cut up evenly. An int, because tokens are counted: 8192, not 8192.0"
     )
 
 
@@ -378,27 +392,35 @@ def test_one_rank_is_meant_if_none_is_named():
 
 @pytest.mark.exercise("parts_of_batch")
 def test_a_batch_that_does_not_come_out_even_is_refused():
-    got = outcome(lambda: schedule.parts_of_batch(1000, 3, 100))
+    got = error_or_result(lambda: schedule.parts_of_batch(1000, 3, 100))
     assert got == "ValueError", (
         "1000 tokens, 300 at once: 3 parts are 900 tokens, 4 are 1200, and neither was planned"
     )
 
 
 @pytest.mark.exercise("parts_of_batch")
+def test_a_batch_that_is_no_whole_number_of_rows_is_refused():
+    got = error_or_result(lambda: schedule.parts_of_batch(4100, 4, 64))
+    assert got == "ValueError", (
+        "4100 tokens are 64 rows of 64 and 4 tokens: 16 parts are 4096, and 4 are lost"
+    )
+
+
+@pytest.mark.exercise("parts_of_batch")
 def test_what_comes_out_even_only_for_one_rank_is_refused():
-    got = outcome(lambda: schedule.parts_of_batch(768, 4, 64, world_size=2))
+    got = error_or_result(lambda: schedule.parts_of_batch(768, 4, 64, world_size=2))
     assert got == "ValueError", "768 tokens are 3 parts of 256, and two ranks can't share three"
 
 
 @pytest.mark.exercise("parts_of_batch")
 def test_a_batch_smaller_than_one_part_is_refused():
-    got = outcome(lambda: schedule.parts_of_batch(128, 4, 64))
+    got = error_or_result(lambda: schedule.parts_of_batch(128, 4, 64))
     assert got == "ValueError", "128 tokens, but 256 go through at once: one part would be twice the batch"
 
 
 @pytest.mark.exercise("parts_of_batch")
 def test_an_empty_batch_is_refused():
-    got = outcome(lambda: schedule.parts_of_batch(0, 4, 64))
+    got = error_or_result(lambda: schedule.parts_of_batch(0, 4, 64))
     assert got == "ValueError", "a batch of 0 tokens would be a step of no parts, which learns nothing"
 
 
