@@ -3,7 +3,7 @@
 A loss in nats per token depends on the tokenizer: longer tokens are harder to guess, and there are fewer of them.
 Bits per byte does not. It is how many bits a byte of text would take if the model were used to compress it.
 
-    V          ids;  B, T   sequences, positions
+    V          ids;  B, T   sequences, positions;  N   targets that count
     logits     (..., V);  targets  (...), IGNORE where nothing is taught
     x, y       inputs and targets of a batch, (B, T) each
 
@@ -27,14 +27,16 @@ def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
     p is the softmax of the logits over V. It and the loss are float32, whatever the dtype of the logits. Large
     logits do not overflow, and -inf rules an id out. The mean is taken over the targets that count: ignored ones
-    are in neither sum, whatever their logits. NaN where none counts, because nothing has no mean, and where the
-    logits of one that counts are NaN. Both tensors stay as they are.
+    are in neither sum, and the gradient of their logits is 0, whatever stands there (NaN, inf). NaN where none
+    counts, because nothing has no mean, and where the logits of one that counts are NaN. Both tensors stay as
+    they are.
     """
     counts = targets != IGNORE  # (...)
-    logits = logits.float()
-    right = logits.gather(-1, targets.where(counts, 0)[..., None]).squeeze(-1)  # (...)
-    nats = logits.logsumexp(-1) - right
-    return nats.where(counts, 0.0).sum() / counts.sum()
+    targets = targets[counts]  # (N,)
+    logits = logits[counts].float()  # (N, V)
+    right = logits.gather(-1, targets[:, None]).squeeze(-1)  # (N,)
+    nats = logits.logsumexp(-1) - right  # (N,)
+    return nats.mean()
 
 
 def bits_per_byte(nats: float, n_bytes: int) -> float:

@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -142,6 +143,13 @@ def test_the_notebook_asks_for_every_exercise_and_prediction(lesson):
     for question in stars.questions(lesson):
         call = f'predict("{lesson.id}", "{question["id"]}", ...)'
         assert any(call in text for text in code), f"the notebook never asks {question['id']}"
+
+
+@each
+def test_the_notebook_asks_its_predictions_in_the_order_of_the_sheet(lesson):
+    text = (ROOT / lesson.notebook).read_text("utf-8")
+    asked = re.findall(r'predict\(\\"[\d.]+\\", \\"(\w+)\\", \.\.\.\)', text)
+    assert asked == [question["id"] for question in stars.questions(lesson)], "numbers and order disagree"
 
 
 def test_nothing_is_committed_that_should_not_be():

@@ -86,12 +86,19 @@ def test_the_same_added_to_all_logits_changes_nothing():
 
 
 @pytest.mark.exercise("cross_entropy", points=2)
+def test_ignored_targets_are_in_neither_sum():
+    logits = logits_of([0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1])
+    got = shown(objective.cross_entropy(logits, torch.tensor([0, -1, -1, -1])))
+    assert got == 0.6931, "one target counts, and it was given 1/2: ln 2. -1 teaches nothing, and is no id"
+
+
+@pytest.mark.exercise("cross_entropy", points=2)
 def test_it_is_the_cross_entropy_of_torch():
     logits, targets = 3 * numbers(2, 3, 5), torch.tensor([[0, 4, -1], [2, -1, 2]])
     wanted = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
-    got = objective.cross_entropy(logits, targets)
-    assert apart(got, wanted) <= CLOSE, (
-        "the difference to F.cross_entropy: 2 sequences, 3 positions, 5 ids, and two targets are ignored"
+    got = shown(objective.cross_entropy(logits, targets))
+    assert got == shown(wanted), (
+        "what F.cross_entropy says: 2 sequences, 3 positions, 5 ids, and two targets are ignored"
     )
 
 
@@ -104,13 +111,6 @@ def test_logits_may_have_any_number_of_axes_before_the_ids():
     assert got == dict.fromkeys(got, shown(math.log(6))), (
         "{shape of the targets: loss}, with 6 equal logits for each target: one number without axes, ln 6"
     )
-
-
-@pytest.mark.exercise("cross_entropy", points=2)
-def test_ignored_targets_are_in_neither_sum():
-    logits = logits_of([0.5, 0.25, 0.25], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1])
-    got = shown(objective.cross_entropy(logits, torch.tensor([0, -1, -1, -1])))
-    assert got == 0.6931, "one target counts, and it was given 1/2: ln 2. -1 teaches nothing, and is no id"
 
 
 @pytest.mark.exercise("cross_entropy")
@@ -131,16 +131,16 @@ def test_a_target_weighs_the_same_in_each_sequence():
 
 @pytest.mark.exercise("cross_entropy")
 def test_where_nothing_counts_the_loss_is_nan():
-    got = float(objective.cross_entropy(torch.zeros(3, 2), torch.tensor([-1, -1, -1])))
-    assert str(got) == "nan", "no target counts: nothing has no mean, and 0 would look like a perfect model"
+    got = str(float(objective.cross_entropy(torch.zeros(3, 2), torch.tensor([-1, -1, -1]))))
+    assert got == "nan", "no target counts: nothing has no mean, and 0 would look like a perfect model"
 
 
 @pytest.mark.exercise("cross_entropy")
 def test_what_stands_at_an_ignored_target_does_not_matter():
-    got = []
-    for logit in (math.nan, INF, -INF):
-        logits, targets = torch.tensor([[0.0, 0], [logit, 1]]), torch.tensor([1, -1])
-        got.append(shown(objective.cross_entropy(logits, targets)))
+    got = [
+        shown(objective.cross_entropy(torch.tensor([[0.0, 0], [logit, 1]]), torch.tensor([1, -1])))
+        for logit in (math.nan, INF, -INF)
+    ]
     assert got == [0.6931, 0.6931, 0.6931], (
         "the ignored target has logits (nan, 1), then (inf, 1), then (-inf, 1): it is left out, whatever they are"
     )
@@ -214,6 +214,20 @@ def test_gradients_are_shared_by_the_targets_that_count():
     got = [[shown(one) for one in row] for row in logits.grad]
     assert got == [[-0.25, 0.25], [0, 0], [0.25, -0.25]], (
         "two of three targets count: half of (-1/2, 1/2) for each of them, and nothing for the ignored one"
+    )
+
+
+@pytest.mark.exercise("cross_entropy")
+def test_what_stands_at_an_ignored_target_does_not_reach_the_gradient():
+    logits = torch.tensor([[0.0, 0], [math.nan, 1], [INF, 1], [-INF, -INF]], requires_grad=True)
+    loss = objective.cross_entropy(logits, torch.tensor([1, -1, -1, -1]))
+    got = loss.requires_grad
+    assert got is True, "whether the loss has a gradient: without one it teaches nothing"
+    loss.backward()
+    got = [[shown(one) for one in row] for row in logits.grad]
+    assert got == [[0.5, -0.5], [0, 0], [0, 0], [0, 0]], (
+        "the gradients; only the first target counts. One nan among them is soon in every weight of a model, and "
+        "0 times nan is nan on the way back, too"
     )
 
 
@@ -358,8 +372,9 @@ def test_nan_of_a_batch_with_text_is_not_hidden():
     def broken(x, y):
         return stub(x, y) * (math.nan if 4 in y.tolist()[0] else 1)
 
-    got = outcome(objective.evaluate_bpb, broken, [batch([0, 1]), batch([4, 0]), batch([2])], BYTES)
-    assert str(got) == "nan", (
+    batches = [batch([0, 1]), batch([4, 0]), batch([2])]
+    got = str(outcome(objective.evaluate_bpb, broken, batches, BYTES))
+    assert got == "nan", (
         "the second of three batches has text, and its loss is nan: the model is broken. Without that batch "
         "it would look better than it is"
     )
