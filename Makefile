@@ -12,7 +12,7 @@ NO_CARGO := cargo is not installed: the Rust trainer is left out. Nothing needs 
 RUST_BUILD = $(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) ./rustbpe && touch $(VENV)/.rust
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo lessons test rust check lint generate clean
+.PHONY: help setup demo lessons test rust check lint prove generate clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ lint: $(VENV)/.dev
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/codespell README.md CONTRIBUTING.md docs examples lessons mini_nanochat tests tools
+
+prove: $(VENV)/.dev  ## the whole proof of every lesson's graders, of which `make test` runs the quick part
+	@$(ONE_THREAD) $(BIN)/python -m mini_nanochat.course.prove
 
 generate: $(VENV)/.dev  ## rewrite what is generated: maps, indexes, notebook heads and feet
 	@$(BIN)/python tools/generate.py

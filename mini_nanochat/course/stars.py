@@ -198,7 +198,7 @@ def _judge(job: dict[str, Any]) -> dict[str, tuple[int, list[str]]]:
     lesson = curriculum().find(job["lesson"])
     outcome = {}
     for name, source in job["variants"].items():
-        events = run_tests(lesson, source, job["tests"], "--own", "-x", "--limit=3")
+        events = run_tests(lesson, source, [job["tests"]], "--own", "-x", "--limit=3")
         results = [event for event in events if event["event"] == "own"]
         outcome[name] = (len(results), [event["headline"] for event in results if not event["passed"]])
     return outcome
