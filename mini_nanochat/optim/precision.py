@@ -22,6 +22,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SHORT = 512  # positions up to which a CPU attends faster by plain products, in bfloat16
 WORTH_IT = 1.3  # a coarse number must be this many times as fast, or it is not worth its roundings
+LONG = 0.05  # seconds: a product that takes so long needs no more tries
 Speed = Callable[[torch.dtype, torch.device], float]
 
 
@@ -48,10 +49,12 @@ def flops(dtype: torch.dtype, device: torch.device, n: int = 512, tries: int = 5
     """Operations a second in a product of two (n, n) matrices, measured here: the best of some tries."""
     a = torch.ones(n, n, dtype=dtype, device=device)
     best = math.inf
-    for _ in range(tries + 1):  # the first one warms up
+    for number in range(tries + 1):  # the first one warms up
         start = time.perf_counter()
         (a @ a)[0, 0].item()  # waits for the device
         best = min(best, time.perf_counter() - start)
+        if number and best > LONG:
+            break
     return 2 * n**3 / best
 
 
@@ -74,7 +77,7 @@ def choose_dtype(device: torch.device, speed: Speed = flops) -> tuple[torch.dtyp
             torch.bfloat16,
             f"bfloat16: this CPU multiplies matrices of it {ratio:.1f} times as fast as float32",
         )
-    return torch.float32, f"float32: bfloat16 is only {ratio:.1f} times as fast on this CPU"
+    return torch.float32, f"float32: bfloat16 is only {ratio:.2g} times as fast on this CPU"
 
 
 @contextmanager
@@ -99,8 +102,8 @@ def attention_kernel(device: torch.device, dtype: torch.dtype, sequence_len: int
 class LossScaler:
     """Chooses a scale for float16: as large as gradients bear. Lesson 2.2's `train_step` takes one.
 
-    The scale begins at `scale`, is halved whenever a gradient overflows, and doubled after `patience` steps in a row in
-    which none did. It stays between 1 and `most`.
+    The scale begins at `scale`. When a gradient overflows, it becomes max(scale / 2, 1); after `patience` steps in a
+    row in which none did, min(2 scale, most).
     """
 
     def __init__(self, scale: float = 2.0**15, patience: int = 1000, most: float = 2.0**24) -> None:

@@ -205,9 +205,10 @@ def test_exactly_half_the_way_goes_to_the_even_neighbour():
 
 @pytest.mark.exercise("survives")
 def test_the_weight_is_a_number_of_its_kind():
-    got = [precision.survives(0.1, step, BF16) for step in (0.0, 1e-6)]
-    assert got == [False, False], (
-        "0.1 is stored in bfloat16 as 0.10009765625; adding nothing, or a millionth, leaves *that* as it is"
+    got = [precision.survives(0.1, step, BF16) for step in (0.0, 1e-6, 0.0003)]
+    assert got == [False, False, True], (
+        "0.1 is stored in bfloat16 as 0.10009765625. Adding nothing, or a millionth, leaves *that* as it is; 0.0003 "
+        "is more than half of the way to its neighbour, which is 0.00049 away"
     )
 
 
@@ -276,10 +277,12 @@ def test_a_cpu_gets_what_is_fast_on_it(names):
 
 @pytest.mark.exercise("choose_dtype")
 def test_a_little_faster_is_not_worth_it(names):
-    got = [chosen(CPU, Machine(times * 1e11, 1e11)) for times in (0.9, 1.0, 1.2, 1.4, 2.0)]
+    got = [
+        chosen(CPU, Machine(times * 2.0**36, 2.0**36)) for times in (1.0, 1.2, precision.WORTH_IT, 1.4, 2.0)
+    ]
     assert got == ["float32", "float32", "float32", "bfloat16", "bfloat16"], (
-        "0.9, 1, 1.2, 1.4 and 2 times as fast (1e11 operations a second in float32): WORTH_IT is 1.3, because "
-        "roundings are a price"
+        "1, 1.2, WORTH_IT, 1.4 and 2 times as fast (2^36 operations a second in float32): WORTH_IT is 1.3, and "
+        "*more* is asked for, because roundings are a price"
     )
 
 
@@ -332,7 +335,7 @@ def test_each_choice_says_why(gpu):
         told.append(precision.choose_dtype(GPU, Machine(4.0)))
     got = [isinstance(why, str) and len(why.split()) > 2 for _, why in told]
     assert got == [True] * 5, (
-        "a sentence each: a fast CPU, a slow one, Apple's GPU, a GPU with bfloat16, one without"
+        "a sentence of three words or more each: a fast CPU, a slow one, Apple's GPU, a GPU with bfloat16, one without"
     )
     assert len({why for _, why in told}) == 5, "how many sentences there are for five cases"
 
@@ -385,13 +388,21 @@ def test_a_scale_does_not_grow_without_end():
     )
 
 
+@pytest.mark.exercise("LossScaler.update")
+def test_a_scale_reaches_its_limits():
+    got = scales(precision.LossScaler(6.0, patience=1, most=10.0), "++----")
+    assert got == [10, 10, 5, 2.5, 1.25, 1], (
+        "begins at 6, patience 1, most = 10: min(2 scale, most) after a fine step, max(scale / 2, 1) after an overflow"
+    )
+
+
 # --- LossScaler.unscale ------------------------------------------------------------------------------
 
 
-def weight(*gradient: float) -> torch.Tensor:
+def weight(gradient: list[float] | None) -> torch.Tensor:
     """A weight with this gradient."""
-    made = torch.nn.Parameter(torch.zeros(len(gradient)))
-    made.grad = torch.tensor(gradient)
+    made = torch.nn.Parameter(torch.zeros(len(gradient or [0.0])))
+    made.grad = None if gradient is None else torch.tensor(gradient)
     return made
 
 
@@ -399,11 +410,16 @@ def scaler_of(scale: float, patience: int = 1000):
     return precision.LossScaler(scale, patience=patience)
 
 
+def unscaled(scaler, gradients: list[list[float] | None], as_=list) -> list:
+    """The gradients after `unscale`, weight by weight, and what it returned."""
+    weights = [weight(one) for one in gradients]
+    fine = scaler.unscale(as_(weights))
+    return [None if one.grad is None else one.grad.tolist() for one in weights] + [fine]
+
+
 @pytest.mark.exercise("LossScaler.unscale")
 def test_gradients_are_divided_by_the_scale():
-    a, b = weight(8.0, -16.0), weight(4.0)
-    fine = scaler_of(8.0).unscale([a, b])
-    got = [a.grad.tolist(), b.grad.tolist(), fine]
+    got = unscaled(scaler_of(8.0), [[8.0, -16.0], [4.0]])
     assert got == [[1, -2], [0.5], True], (
         "gradients (8, -16) and (4) with scale 8, and whether all are finite"
     )
@@ -411,48 +427,12 @@ def test_gradients_are_divided_by_the_scale():
 
 @pytest.mark.exercise("LossScaler.unscale")
 def test_gradients_are_divided_in_place():
-    one = weight(8.0, -16.0)
+    one = weight([8.0, -16.0])
     before = one.grad
     scaler_of(8.0).unscale([one])
-    got = [one.grad is before, before.tolist()]
-    assert got == [True, [1, -2]], (
-        "whether .grad is the same tensor, and what it holds: others may hold it, too"
-    )
-
-
-@pytest.mark.exercise("LossScaler.unscale", points=2)
-def test_the_scale_is_adapted_after_it_was_used():
-    growing, shrinking, one, other = (
-        scaler_of(8.0, patience=1),
-        scaler_of(8.0),
-        weight(16.0),
-        weight(16.0, INF),
-    )
-    growing.unscale([one])
-    shrinking.unscale([other])
-    got = [one.grad.item(), growing.scale, other.grad[0].item(), shrinking.scale]
-    assert got == [2, 16, 2, 4], (
-        "gradient 16, scale 8: 2, and then the scale is 16 (patience 1). And with an inf beside it: 2, and then 4. "
-        "The loss was multiplied by the scale as it was"
-    )
-
-
-@pytest.mark.exercise("LossScaler.unscale")
-def test_weights_may_come_one_after_the_other():
-    several = [weight(8.0), weight(16.0), weight(INF)]
-    fine = scaler_of(8.0).unscale(iter(several))
-    got = [[one.grad.item() for one in several], fine]
-    assert got == [[1, 2, INF], False], (
-        "model.parameters() is no list: one can go through it once. Gradients 8, 16 and inf, scale 8"
-    )
-
-
-@pytest.mark.exercise("LossScaler.unscale")
-def test_a_weight_without_a_gradient_is_passed_over():
-    idle, one = torch.nn.Parameter(torch.zeros(1)), weight(8.0)
-    got = [scaler_of(8.0).unscale([idle]), scaler_of(8.0).unscale([idle, one]), one.grad.item(), idle.grad]
-    assert got == [True, True, 1, None], (
-        "a weight alone with .grad None, then one beside it with gradient 8, scale 8"
+    same, held = one.grad is before, before.tolist()
+    assert [same, held] == [True, [1, -2]], (
+        "gradient (8, -16), scale 8: whether .grad is the same tensor, and what it holds. Others may hold it, too"
     )
 
 
@@ -460,25 +440,67 @@ def test_a_weight_without_a_gradient_is_passed_over():
 def test_inf_and_nan_are_noticed_wherever_they_are():
     for bad in (INF, -INF, NAN):
         rows = ([[1.0, bad], [2.0]], [[1.0, 3.0], [bad]], [[bad], [bad, 1.0]])
-        got = [scaler_of(8.0).unscale([weight(*part) for part in row]) for row in rows]
+        got = [unscaled(scaler_of(8.0), row)[-1] for row in rows]
         assert got == [False] * 3, f"{bad} among the gradients: in the first weight, in the second, in both"
+
+
+@pytest.mark.exercise("LossScaler.unscale", points=2)
+def test_the_scale_is_adapted_after_it_was_used():
+    growing, shrinking = scaler_of(8.0, patience=1), scaler_of(8.0)
+    got = [*unscaled(growing, [[16.0]]), growing.scale, *unscaled(shrinking, [[16.0, INF]]), shrinking.scale]
+    assert got == [[2], True, 16, [2, INF], False, 4], (
+        "gradient 16, scale 8: 2, and then the scale is 16 (patience 1). And with an inf beside it: 2, and then 4. "
+        "The loss was multiplied by the scale as it was"
+    )
+
+
+@pytest.mark.exercise("LossScaler.unscale")
+def test_weights_may_come_one_after_the_other():
+    got = unscaled(scaler_of(8.0), [[8.0], [INF], [16.0]], iter)
+    assert got == [[1], [INF], [2], False], (
+        "gradients 8, inf and 16, scale 8, given by an iterator: model.parameters() is no list, one can go through it "
+        "once. Every gradient is divided, also those after an inf"
+    )
+
+
+def tried(gradients: list[list[float] | None]) -> object:
+    """What `unscaled` gives with scale 8, or the error."""
+    try:
+        return unscaled(scaler_of(8.0), gradients)
+    except (AttributeError, TypeError) as wrong:
+        return f"{type(wrong).__name__}: {wrong}"
+
+
+@pytest.mark.exercise("LossScaler.unscale")
+def test_a_weight_without_a_gradient_is_passed_over():
+    got = [tried([None]), tried([None, [8.0]])]
+    assert got == [[None, True], [None, [1], True]], (
+        "a weight whose .grad is None, because it had no part in the loss: alone, then with one beside it whose "
+        "gradient is 8; scale 8"
+    )
 
 
 @pytest.mark.exercise("LossScaler.unscale")
 def test_a_large_gradient_is_no_overflow():
-    got = [scaler_of(1.0).unscale(some) for some in ([weight(3e38, 3e38), weight(3e38)], [weight(1e38)])]
+    got = [unscaled(scaler_of(1.0), some)[-1] for some in ([[3e38, 3e38], [3e38]], [[1e38]])]
     assert got == [True, True], (
         "3e38, three times, and 1e38: numbers of float32. Their sum or squares would not be"
     )
 
 
+def scales_after(scaler, gradients: list[float]) -> list[float]:
+    """The scale after each step: the gradient of one weight is given, that of a second one is 1."""
+    found = []
+    for gradient in gradients:
+        scaler.unscale([weight([gradient]), weight([1.0])])
+        found.append(scaler.scale)
+    return found
+
+
 @pytest.mark.exercise("LossScaler.unscale")
 def test_each_call_is_one_step():
-    scaler, found = scaler_of(8.0, patience=2), []
-    for gradient in (1.0, 1.0, INF, INF, 1.0, 1.0):
-        scaler.unscale([weight(gradient), weight(1.0)])
-        found.append(scaler.scale)
-    assert found == [8, 16, 8, 4, 4, 8], (
+    got = scales_after(scaler_of(8.0, patience=2), [1.0, 1.0, INF, INF, 1.0, 1.0])
+    assert got == [8, 16, 8, 4, 4, 8], (
         "the scale after each of: fine, fine, overflow, overflow, fine, fine, with patience 2 and two weights"
     )
 

@@ -1,6 +1,7 @@
 """Which numbers may be coarse? Losses and speed of a small model of the microworld in several precisions.
 
     python tools/bench/precision.py              all of it: about four minutes on one quiet core
+                                                 (with units for bfloat16; much longer without)
     python tools/bench/precision.py scratch      from the start, in six ways
     python tools/bench/precision.py on           a trained model goes on with small steps
     python tools/bench/precision.py speed        seconds of a step, as ratios
