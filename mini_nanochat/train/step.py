@@ -58,7 +58,8 @@ def accumulate(loss: Loss, parts: Sequence[Batch], scale: float = 1.0) -> float:
 
     `loss(x, y)` is the mean over the targets of y that are not IGNORE. The loss of the batch is the mean over the
     targets of all parts together: not the mean of the parts' means, because parts differ in how many targets
-    count. One backward pass a part, so that memory is that of one part; a part without targets is passed over.
+    count. One backward pass a part, so that memory is that of one part; a part without targets is passed over, and
+    no other.
     The gradient is multiplied by `scale`, the returned loss is not.
     Raises ValueError if no target of the batch counts.
     """
@@ -78,7 +79,8 @@ def clip_by_global_norm(weights: Iterable[Tensor], most: float = math.inf) -> fl
     """Shortens the gradient of all `weights`, in place, to a norm of at most `most`; returns the norm that it had.
 
     All gradients are scaled by the same factor, so the direction stays. A norm below `most` is left as it is.
-    Weights without a gradient are passed over; the norm of no gradients at all is 0.
+    Weights without a gradient are passed over; the norm of no gradients at all is 0. What to do about a norm that is
+    not finite is for the caller to say.
     """
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     if not gradients:
@@ -171,8 +173,9 @@ def steps(
 
     So what is done between steps (a look at the validation text, a checkpoint) stands in the body of a plain `for`
     loop, and ends with `break`. Only the time inside `one` counts. Each step is a line of JSON in `path`: step,
-    loss, norm, tokens, skipped, seconds. It is there when the body runs. If `show`, a bar on stderr says
-    "loss 2.391, 12,345 tokens/s", both smoothed by a `Meter`; else nothing is printed.
+    loss, norm, tokens, skipped, seconds. If `show`, a bar on stderr says "loss 2.391, 12,345 tokens/s", both
+    smoothed by a `Meter` over all steps, skipped ones too; else nothing is printed. The line is there, and the bar's
+    text set, when the body runs.
     Raises FloatingPointError as `train_step` does, with the number of the step.
     """
     meter = Meter()
