@@ -7,7 +7,8 @@ a polynomial in X X^T (Newton-Schulz) push every singular value towards 1.
     G     gradient of a matrix, (n_out, n_in);   G = U S V^T  becomes about  U V^T
     m     running mean of gradients;  mu   how much of it is kept;  lr   the rate
 
-Embedding and head are no such matrices: their rows are ids, and most rows get no gradient in a step. They get AdamW.
+Embedding and head get AdamW. The embedding is a list of rows: an id that does not occur in a batch has no gradient in
+it. The head does turn vectors, and each of its rows has a gradient: that AdamW suits it better was found by experiment.
 Papers: muon-2024 (the method), moonlight-2025 (at scale).
 """
 
@@ -32,16 +33,16 @@ def newton_schulz(g: Tensor, steps: int = STEPS) -> Tensor:
     """A matrix, or a stack of them, (..., n, m), with all singular values near 1 and the directions of g; dtype of g.
 
     X = g / (|g| + EPS), with |g| the root of the sum of squares, so that no singular value is above 1. Then, `steps`
-    times, X <- A X + (B S + C S^2) X with S = X X^T: each singular value s becomes A s + B s^3 + C s^5. A tall
-    matrix (n > m) is transposed first and back afterwards, so that S is the smaller of the two squares.
+    times, X <- A X + (B P + C P^2) X with P = X X^T: each singular value s becomes A s + B s^3 + C s^5. A tall
+    matrix (n > m) is transposed first and back afterwards, so that P is the smaller of the two squares.
     """
     x: Tensor = g / (g.norm(dim=(-2, -1), keepdim=True) + EPS)
     tall = x.shape[-2] > x.shape[-1]
     if tall:
         x = x.mT.contiguous()
     for _ in range(steps):
-        s = x @ x.mT  # (..., n, n)
-        x = A * x + (B * s + C * s @ s) @ x
+        p = x @ x.mT  # (..., n, n)
+        x = A * x + (B * p + C * p @ p) @ x
     return x.mT if tall else x
 
 
@@ -88,7 +89,8 @@ class Muon(torch.optim.Optimizer):
         """One step for each matrix that has a gradient: momentum, decay, then
 
         w <- w - lr sqrt(max(1, n_out / n_in)) newton_schulz(momentum's answer).
-        Matrices of one shape go through Newton-Schulz as a stack.
+        Newton-Schulz runs in `self.dtype`, and only its result is cast to the dtype of w. Matrices of one shape go
+        through it as a stack.
         """
         for group in self.param_groups:
             shapes: dict[tuple[int, ...], list[Tensor]] = {}

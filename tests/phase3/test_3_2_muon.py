@@ -35,7 +35,7 @@ def polynomial(s, steps: int = 5):
 
 
 def by_svd(g: torch.Tensor) -> torch.Tensor:
-    """U p(S) V^T, in float64: what Newton-Schulz must give, without Newton-Schulz."""
+    """U S' V^T, with S' by the polynomial, in float64: what Newton-Schulz must give, without Newton-Schulz."""
     if not g.any():
         return g.double()
     u, s, vt = torch.linalg.svd(g.double(), full_matrices=False)
@@ -119,8 +119,8 @@ def test_directions_stay_as_they_are():
     g = numbers(4, 6)
     got = difference(muon.newton_schulz(g), by_svd(g))
     assert got <= CLOSE, (
-        "the largest difference to U p(S) V^T, by a singular value decomposition: U and V are those of g, and "
-        "only S has changed. Powers are those of the matrix, not of its entries"
+        "the largest difference to the polynomial on singular values, by a decomposition: U and V are those of g, "
+        "and only S has changed. Powers are those of the matrix, not of its entries"
     )
 
 
@@ -155,7 +155,7 @@ def test_no_square_is_larger_than_the_matrix():
         got.append(largest.numbers)
     assert got == [80, 80], (
         "numbers in the largest tensor on the way, for (40, 2) and (2, 40): the square of the long side has 1600. "
-        "The result is the same, and for an MLP it costs four times as much"
+        "The result is the same, and for an MLP's first matrix it costs more than ten times as much"
     )
 
 
@@ -291,6 +291,38 @@ def test_the_step_of_a_tall_matrix_by_hand():
     )
 
 
+@pytest.mark.exercise("Muon.step")
+def test_decay_by_hand():
+    w = nn.Parameter(torch.tensor([[1.0], [2], [3], [4]]))
+    take(muon.Muon([w], lr=0.1, weight_decay=0.5), [w], [torch.zeros(4, 1)])
+    assert rounded(w.T) == [[0.95, 1.9, 2.85, 3.8]], (
+        "a gradient of zeros: nothing but decay, by 1 - 0.1 * 0.5, whatever the shape. Decay is no gradient: it "
+        "must not go through Newton-Schulz, where all sizes are lost"
+    )
+
+
+@pytest.mark.exercise("Muon.step")
+def test_decay_comes_before_the_step():
+    w = nn.Parameter(torch.tensor([[2.0]]))
+    take(muon.Muon([w], lr=0.5, weight_decay=1.0), [w], [torch.tensor([[5.0]])])
+    assert rounded(w) == [[0.652]], (
+        "2 decays to 1 (lr 0.5, decay 1). Then 0.5 times 0.696 is taken off: that is what five rounds make of 5"
+    )
+
+
+@pytest.mark.exercise("Muon.step")
+def test_every_matrix_has_a_mean_of_its_own():
+    weights = matrices((1, 2), (1, 2))
+    optimizer = muon.Muon(weights, lr=0.1, momentum=0.9)
+    for _ in range(2):
+        take(optimizer, weights, [torch.tensor([[10.0, 0]]), torch.tensor([[0.0, 20]])])
+    got = [rounded(optimizer.state[w]["m"]) for w in weights]
+    assert got == [[[1.9, 0]], [[0, 3.8]]], (
+        'state[w]["m"] after two steps with the gradients (10, 0) and (0, 20), momentum 0.9: a tenth, and then '
+        "a tenth of what is missing. A checkpoint (lesson 2.4) saves it under this name"
+    )
+
+
 @pytest.mark.exercise("Muon.step", points=2)
 def test_four_steps_with_momentum_and_decay():
     (w,) = matrices((3, 5))
@@ -391,29 +423,6 @@ def test_a_matrix_without_a_gradient_is_passed_over():
 
 
 @pytest.mark.exercise("Muon.step")
-def test_decay_by_hand():
-    w = nn.Parameter(torch.tensor([[1.0], [2], [3], [4]]))
-    take(muon.Muon([w], lr=0.1, weight_decay=0.5), [w], [torch.zeros(4, 1)])
-    assert rounded(w.T) == [[0.95, 1.9, 2.85, 3.8]], (
-        "a gradient of zeros: nothing but decay, by 1 - 0.1 * 0.5, whatever the shape. Decay is no gradient: it "
-        "must not go through Newton-Schulz, where all sizes are lost"
-    )
-
-
-@pytest.mark.exercise("Muon.step")
-def test_every_matrix_has_a_mean_of_its_own():
-    weights = matrices((1, 2), (1, 2))
-    optimizer = muon.Muon(weights, lr=0.1, momentum=0.9)
-    for _ in range(2):
-        take(optimizer, weights, [torch.tensor([[10.0, 0]]), torch.tensor([[0.0, 20]])])
-    got = [rounded(optimizer.state[w]["m"]) for w in weights]
-    assert got == [[[1.9, 0]], [[0, 3.8]]], (
-        'state[w]["m"] after two steps with the gradients (10, 0) and (0, 20), momentum 0.9: a tenth, and then '
-        "a tenth of what is missing. A checkpoint (lesson 2.4) saves it under this name"
-    )
-
-
-@pytest.mark.exercise("Muon.step")
 def test_gradients_are_still_there_after_the_step():
     weights, g = matrices((2, 3), (3, 2)), numbers(2, 3)
     optimizer = muon.Muon(weights, lr=0.1)
@@ -425,15 +434,20 @@ def test_gradients_are_still_there_after_the_step():
 
 @pytest.mark.exercise("Muon.step")
 def test_newton_schulz_is_computed_in_the_dtype_that_was_asked_for():
-    g, found = numbers(4, 6), []
+    # Whole numbers below 85, and 3/4 of them goes into Newton-Schulz: bfloat16 holds that exactly. Rounding the
+    # result alone makes 0.002 at most (half a step of bfloat16 below 1); five rounds in bfloat16 made 0.016 to 0.07.
+    g, found = (10 * numbers(4, 6)).round(), []
     for kind in (torch.float32, torch.bfloat16):
         w = nn.Parameter(torch.zeros(4, 6))
-        optimizer = muon.Muon([w], lr=1.0, dtype=kind)
+        optimizer = muon.Muon([w], lr=1.0, momentum=0.5, dtype=kind)
         take(optimizer, [w], [g])
         found.append(difference(w, -by_svd(g)))
     exact, coarse = found
     assert exact <= CLOSE, "in float32, the largest difference to a singular value decomposition"
-    assert coarse >= 10 * CLOSE, "in bfloat16 it must be larger: two to three digits are kept (seen: 0.03)"
+    assert coarse >= 25 * CLOSE, (
+        "in bfloat16 it must be larger: each product on the way keeps two to three digits, not only what goes in or "
+        "comes out (seen: 0.05)"
+    )
     assert coarse <= 0.3, "and not much larger: five steps in bfloat16 are good enough to train with"
     got = [str(w.dtype), str(optimizer.state[w]["m"].dtype)]
     assert got == ["torch.float32", "torch.float32"], (
@@ -466,7 +480,7 @@ def test_who_steps_which_weight():
     model = Model()
     got = [names(model, part) for part in muon.roles(model)]
     assert got == ["blocks.0, blocks.1", "wte", "lm_head"], (
-        "matrices, embedding and head, in this order. The embedding has two axes, too, but its rows are ids"
+        "matrices, embedding and head, in this order. Two axes are not enough: embedding and head have them, too"
     )
 
 
