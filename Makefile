@@ -39,7 +39,7 @@ rust: $(VENV)/.dev  ## build the Rust trainer and run its tests, where cargo is 
 	  echo "$(NO_CARGO)"; \
 	fi
 
-check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: about a minute
+check: $(VENV)/.dev  ## lint, types, house rules and the fast tests: a few minutes
 	@$(MAKE) --no-print-directory lint
 	@$(ONE_THREAD) $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -q -m "not slow"
 
@@ -63,7 +63,7 @@ clean:  ## remove the environment and caches (never your workspace)
 $(VENV)/.learn: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "mini_nanochat needs Python 3.10 or newer; this is " + sys.version.split()[0] + ". Say which one to use: make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Setting up $(VENV) (the first time this takes a minute or two) ..."
+	@echo "Setting up $(VENV) (the first time this takes some minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(PIP_ARGS) -e ".[learn]"
 	@touch $@
 

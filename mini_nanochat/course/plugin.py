@@ -12,8 +12,6 @@ looks at other code than the learner's would be worse than none.
 from __future__ import annotations
 
 import ast
-import ctypes
-import faulthandler
 import importlib
 import inspect
 import json
@@ -21,8 +19,6 @@ import os
 import random
 import re
 import sys
-import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -33,6 +29,7 @@ import pytest
 from mini_nanochat import overlay
 from mini_nanochat.course import calls, findings
 from mini_nanochat.course.errors import CourseError
+from mini_nanochat.course.limit import time_limit
 from mini_nanochat.course.manifest import ROOT, Lesson, curriculum
 
 GRADED = pytest.StashKey["Session"]()
@@ -178,7 +175,7 @@ def _look(session: Session, lesson: Lesson) -> tuple[str, dict[str, Any] | None]
     for name in _libraries((ROOT / lesson.module).read_text("utf-8")):
         importlib.import_module(name)  # torch's first start may take long: the time limit is for the learner
     try:
-        with _in_place(), _time_limit(session.limit, "importing the file", session.stderr):
+        with _in_place(), time_limit(session.limit, "importing the file", session.stderr):
             importlib.import_module(lesson.dotted)
     except (KeyboardInterrupt, GeneratorExit):
         raise
@@ -259,7 +256,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if lesson_of(item.path) is None and not item.config.option.own:
         if session.folder is None:
             return (yield)
-        with _in_place(), _time_limit(CHECKPOINT_LIMIT, "this check", session.stderr):
+        with _in_place(), time_limit(CHECKPOINT_LIMIT, "this check", session.stderr):
             return (yield)
     session.compared = None
     session.emit(event="start", test=item.nodeid)
@@ -267,7 +264,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     if mark is not None and mark.args[0] in session.slow:
         raise findings.NotRunError(f"not run: another check of {mark.args[0]} did not end")
     limit = session.limit if session.folder else 60 * session.limit
-    with _in_place(), _time_limit(limit, "this check", session.stderr):
+    with _in_place(), time_limit(limit, "this check", session.stderr):
         return (yield)
 
 
@@ -280,42 +277,6 @@ def _in_place() -> Iterator[None]:
     finally:
         os.chdir(here)
         sys.path[:] = path
-
-
-@contextmanager
-def _time_limit(seconds: float, what: str, stderr: int) -> Iterator[None]:
-    """Throws TooSlow into code that works for longer than `seconds`.
-
-    What counts is the time of the processor, because other programs may be busy too; but after BUSY times
-    as long on the clock it ends in any case. Works in any Python loop, on every system. For a loop inside a C
-    function, which no exception can reach, the process ends a little later; `check` then says which test it was.
-    """
-    main, lock, over = threading.get_ident(), threading.Lock(), threading.Event()
-    worked, end = time.process_time() + seconds, time.monotonic() + findings.BUSY * seconds
-    message = f"{what} ran for more than {seconds:g} s and was stopped."
-    exception = type("TooSlow", (findings.TooSlow,), {"__str__": lambda _: message})
-
-    def watch() -> None:
-        while not over.wait(seconds / 10):
-            with lock:
-                if over.is_set() or (time.process_time() < worked and time.monotonic() < end):
-                    continue
-                return _throw(main, exception)
-
-    threading.Thread(target=watch, daemon=True).start()
-    faulthandler.dump_traceback_later((findings.BUSY + 2) * seconds, exit=True, file=stderr)
-    try:
-        yield
-    finally:
-        with lock:
-            over.set()
-        _throw(main, None)
-        faulthandler.cancel_dump_traceback_later()
-
-
-def _throw(thread: int, exception: type[BaseException] | None) -> None:
-    target = ctypes.py_object(exception) if exception else ctypes.c_void_p(0)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), target)
 
 
 def pytest_assertrepr_compare(config: pytest.Config, op: str, left: object, right: object) -> None:

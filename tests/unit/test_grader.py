@@ -73,6 +73,11 @@ def test_loops_of_python_are_stopped_from_within(grade_tiny):
     assert {ends[name][0] for name in ("fine_good", "good", "after_good")} == {"passed"}
 
 
+def test_a_machine_that_is_busy_uses_up_no_limit(grade_tiny):
+    card = grade_tiny("import time\n\ndef good():\n    time.sleep(0.8)\n    return 1\n", GOOD, limit=0.4)
+    assert found(card)["good"] == ("passed", "")
+
+
 @pytest.mark.slow
 def test_what_no_exception_can_reach_ends_with_its_process(grade_tiny):
     module = """

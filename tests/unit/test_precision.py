@@ -84,6 +84,13 @@ def test_speed_is_a_positive_number_in_each_dtype():
         assert precision.flops(dtype, CPU, n=16, tries=1) > 0
 
 
+def test_a_slow_product_is_not_tried_again_and_again(monkeypatch):
+    clock = iter(range(100))  # each look at it is a second later
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: float(next(clock)))
+    assert precision.flops(torch.float32, CPU, n=16, tries=9) == 2 * 16**3
+    assert next(clock) == 4, "one to warm up and one more, two looks each"
+
+
 def test_the_probe_chooses_something_here():
     dtype, why = precision.choose_dtype(CPU, lambda dtype, device: precision.flops(dtype, device, 16, 1))
     assert dtype in (torch.float32, torch.bfloat16)
