@@ -34,7 +34,7 @@ def name_of(step: int) -> str:
 
 
 def step_of(name: str) -> int | None:
-    """The step of a name that `name_of` gives, else None: 250 for step_000250, None for .step_000250.writing."""
+    """The step, 0 or more, of a name that `name_of` gives, else None: 250 for step_000250, None for step_250."""
     digits = name.removeprefix("step_")
     return int(digits) if digits.isdecimal() and name == name_of(int(digits)) else None
 
@@ -84,15 +84,20 @@ def sync(path: Path) -> None:
 
 
 def damage(folder: Path) -> str:
-    """What is wrong with a checkpoint, in a sentence that names the file; empty if every file is as it was written."""
+    """What is wrong with a checkpoint, in a sentence that names the file; empty if every file is as it was written.
+
+    It raises no exception: not for a manifest that holds something else, nor for a file that can't be read.
+    """
     try:
-        files = dict(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"].items()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return f"{folder} has no {MANIFEST} that can be read"
-    for name, facts in files.items():
-        if not (folder / name).is_file():
-            return f"{folder} lacks {name}"
-        if fingerprint(folder / name) != facts:
+    for name, facts in files:
+        try:
+            now = fingerprint(folder / name)
+        except OSError:
+            return f"{folder} lacks {name}, or it can't be read"
+        if now != facts:
             return f"{folder / name} is not as it was written"
     return ""
 
@@ -100,9 +105,11 @@ def damage(folder: Path) -> str:
 def newest(runs: Path, warn: Callable[[str], None] = print) -> Path | None:
     """The checkpoint of the highest step that has no damage; None if there is none, or no folder `runs`.
 
-    `warn` is told, in a sentence, of each damaged one that is passed over. Other files and folders are no checkpoints.
+    `warn` is told, in a sentence, of each damaged one that is passed over. Files, and folders of other names, are no
+    checkpoints: nothing is said of them.
     """
-    steps = [step for path in runs.glob("step_*") if (step := step_of(path.name)) is not None]
+    folders = (path for path in runs.glob("step_*") if path.is_dir())
+    steps = [step for path in folders if (step := step_of(path.name)) is not None]
     for step in sorted(steps, reverse=True):
         problem = damage(runs / name_of(step))
         if not problem:
@@ -112,8 +119,12 @@ def newest(runs: Path, warn: Callable[[str], None] = print) -> Path | None:
 
 
 def keep_newest(runs: Path, n: int = 2) -> None:
-    """Removes all checkpoints of the run but the `n` of the highest steps: two, because the newest can be damaged."""
-    steps = [step for path in runs.glob("step_*") if (step := step_of(path.name)) is not None]
+    """Removes all checkpoints of the run but the `n` of the highest steps: two, because the newest can be damaged.
+
+    Everything else in `runs` stays. If there is no folder `runs`, there is nothing to do.
+    """
+    folders = (path for path in runs.glob("step_*") if path.is_dir())
+    steps = [step for path in folders if (step := step_of(path.name)) is not None]
     for step in sorted(steps, reverse=True)[n:]:
         shutil.rmtree(runs / name_of(step))
 
@@ -134,15 +145,16 @@ def save_optimizer(optimizer: Optimizer, path: Path) -> None:
 def load_optimizer(optimizer: Optimizer, path: Path) -> None:
     """Puts back what `save_optimizer` wrote, bit for bit, into an optimizer made over the same weights.
 
-    Tensors keep their dtype and go to the device of their weight; whole numbers become int again. Settings stay
-    those of `optimizer`. (torch's own load_state_dict would round each tensor to the dtype of its weight.)
+    A 0-dimensional tensor of int64 becomes an int again. Others keep their dtype and go to the device of their
+    weight. Settings stay those of `optimizer`. (torch's own load_state_dict would round each tensor to the dtype of
+    its weight.)
     """
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     optimizer.state.clear()
     for name, tensor in load_file(path).items():
         number, key = name.split(".")
-        weight = weights[int(number)]
-        optimizer.state[weight][key] = tensor.to(weight.device) if tensor.is_floating_point() else int(tensor)
+        weight, whole = weights[int(number)], tensor.dtype == torch.int64 and tensor.ndim == 0
+        optimizer.state[weight][key] = int(tensor) if whole else tensor.to(weight.device)
 
 
 def save_random(path: Path) -> None:

@@ -124,7 +124,8 @@ class Run:
                 )
         path = checkpoint.newest(self.folder, warn)
         if path is None:
-            if any(checkpoint.step_of(one.name) is not None for one in self.folder.iterdir()):
+            names = [one.name for one in self.folder.iterdir() if one.is_dir()]
+            if any(checkpoint.step_of(name) is not None for name in names):
                 raise ValueError(f"all checkpoints in {self.folder} are damaged: begin another run (--out)")
             records.cut_after(self.metrics, -2)
             tokenizer.save(self.folder / "tokenizer")

@@ -94,19 +94,24 @@ def damage(folder):
         return f"{manifest} knows no files"
     for name in sorted(known["files"]):
         path, wanted = folder / name, known["files"][name]
-        if not path.exists():
+        if not path.is_file():
             return f"{name} is missing in {folder}"
-        if path.stat().st_size != wanted["bytes"]:
-            return f"{name} in {folder} has another size"
-        if fingerprint(path)["sha256"] != wanted["sha256"]:
-            return f"{name} in {folder} has changed"
+        try:
+            if os.path.getsize(path) != wanted["bytes"]:
+                return f"{name} in {folder} has another size"
+            if fingerprint(path)["sha256"] != wanted["sha256"]:
+                return f"{name} in {folder} has changed"
+        except OSError as error:
+            return f"{name} in {folder} can't be read: {error}"
+        except (KeyError, TypeError):
+            return f"{manifest} says nothing that makes sense about {name}"
     return ""
 
 
 def _all(runs):
     if not runs.is_dir():
         return {}
-    found = {step_of(path.name): path for path in runs.iterdir()}
+    found = {step_of(path.name): path for path in runs.iterdir() if path.is_dir()}
     found.pop(None, None)
     return dict(sorted(found.items()))
 
@@ -149,7 +154,7 @@ def load_optimizer(optimizer, path):
             mine = {}
             for name, tensor in read.items():
                 if name.startswith(prefix):
-                    whole = tensor.dtype == torch.int64
+                    whole = (tensor.dtype, tensor.dim()) == (torch.int64, 0)
                     mine[name[len(prefix) :]] = tensor.item() if whole else tensor.to(device=weight.device)
             if mine:
                 optimizer.state[weight] = mine
