@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mini_nanochat.course import stubs
+from mini_nanochat.course import prove, stubs
 from mini_nanochat.course.manifest import ROOT, curriculum
 from mini_nanochat.course.workspace import reference
 
@@ -102,3 +102,37 @@ def test_the_proof_itself_can_fail(fault, tmp_path):
     )
     done = run("-c", frame, str(tmp_path))
     assert complaint in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+# -- the quick proof ------------------------------------------------------------------------------
+
+OWNERS = {"t1": "f", "t2": "f", "t3": "g", "t4": "g"}
+BUGS = {
+    "early": {"exercise": "f", "says": "", "line": "one", "fails": {"t1": "a", "t2": "b", "t3": "c"}},
+    "late": {"exercise": "g", "says": "", "line": "two", "fails": {"t2": "d", "t3": "e", "t4": ""}},
+}
+
+
+def test_a_bug_meets_the_check_that_catches_it_first_and_every_check_meets_a_bug():
+    assert prove.few(BUGS, OWNERS) == {"early": ["t1", "t2"], "late": ["t3", "t4"]}
+
+
+@pytest.mark.parametrize(
+    "changed, noticed",
+    [
+        ({}, False),
+        ({"fails": {"t1": "a"}}, False),  # the others were not tried
+        ({"fails": {"t1": "z"}}, True),
+        ({"line": "another"}, True),
+        ({"says": "another"}, True),
+    ],
+)
+def test_a_quick_proof_compares_what_it_tried(changed, noticed):
+    now = {**BUGS, "early": {**BUGS["early"], **changed}}
+    assert bool(prove.changes(BUGS, now, quick=True)) == noticed
+    assert bool(prove.changes(BUGS, now, quick=False)) == bool(changed)
+
+
+def test_a_bug_that_came_or_went_is_noticed_by_a_quick_proof_too():
+    one = {"early": BUGS["early"]}
+    assert prove.changes(one, BUGS, quick=True) and prove.changes(BUGS, one, quick=True)
