@@ -65,7 +65,8 @@ def main() -> None:
             model, tokenizer, steps = run.model_of(out, print)
             rows.append(measure(model, tokenizer, world))
             taken = [one["seconds"] for one in records.read(out / "metrics.jsonl") if "seconds" in one]
-            print(f"seed {seed}: {steps} steps in {sum(taken):.0f} s, mini-CORE {rows[-1]['mini-CORE']:.3f}")
+            said = f"seed {seed}: {steps} steps in {sum(taken):.0f} s, mini-CORE {rows[-1]['mini-CORE']:.3f}"
+            print(said, flush=True)
         untrained = GPT(model.config)
         untrained.init()
         before = measure(untrained, tokenizer, world)
