@@ -44,6 +44,7 @@ from mini_nanochat.microworld.world import (
     ANIMALS,
     ATTRIBUTES,
     GOODS,
+    LOOKS,
     OBJECTS,
     PEOPLE,
     THINGS,
@@ -184,12 +185,15 @@ def grammar_items(world: World, rng: random.Random) -> list[Item]:
 
 
 def recall_items(world: World, rng: random.Random) -> list[Item]:
-    """A new story, cut before its object is named for the last time."""
+    """A new story, cut before its object is named for the last time. The other options share no word with it."""
     items = []
     for _ in range(N):
         story = stories.tell(world, rng)
         context = story.text[: story.text.rindex(f" {story.thing}")]
-        wrong = rng.sample([thing for thing in OBJECTS if thing != story.thing], 3)
+        look, thing = story.thing.split()
+        looks = rng.sample([other for other in LOOKS if other != look], 3)
+        things = rng.sample([other for other in OBJECTS if other != thing], 3)
+        wrong = [" ".join(pair) for pair in zip(looks, things, strict=True)]
         items.append(choice("story_recall", context, story.thing, wrong, rng))
     return items
 

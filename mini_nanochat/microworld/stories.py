@@ -2,6 +2,9 @@
 
 Each plot is five sentences with a choice of wordings each. The giver and the object of the middle are
 still the giver and the object at the end: that is what a reader, or a model, has to keep in mind.
+
+The object is named with its look ("the shiny kite"), three or four times: so looking back pays often enough that a
+small model discovers it in a short training. Named plainly and twice, it was not discovered in 400 steps.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mini_nanochat.microworld.phrases import capital, pronouns
-from mini_nanochat.microworld.world import OBJECTS, PEOPLE, TOWN, World, article
+from mini_nanochat.microworld.world import LOOKS, OBJECTS, PEOPLE, TOWN, World, article
 
 TIMES = (
     *("One morning", "One rainy day", "One cold day", "One day in spring", "Early on Sunday"),
@@ -19,7 +22,7 @@ TIMES = (
 )
 
 # Slots: {A} the name and {Ajob} with the job, {B} the giver and {Bfull} as introduced, {where} on which
-# street, {pet} A's pet, {obj} and {aobj} the object, {food} what B likes, {he} {his} {him} A's pronouns.
+# street, {pet} A's pet, {obj} and {aobj} the object with its look, {food} what B likes, {he} {his} {him} A's pronouns.
 PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
     (  # a present
         (
@@ -29,11 +32,11 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ),
         ("{Bfull} came by and brought {aobj}.", "Along came {Bfull} with {aobj}."),
         (
-            '"This is for you," said {B}.',
-            '"I saw it and thought of you," said {B}.',
-            '"It is yours if you like it," said {B} with a smile.',
+            '"This {obj} is for you," said {B}.',
+            '"I saw this {obj} and thought of you," said {B}.',
+            '"The {obj} is yours if you like it," said {B} with a smile.',
         ),
-        ("Even {pet} came to look at it.", "{Pet} sniffed at it and seemed to like it, too."),
+        ("Even {pet} came to look at the {obj}.", "{Pet} sniffed at the {obj} and seemed to like it, too."),
         (
             "That evening {A} took the {obj} in both hands and thought of {B}.",
             "Before {he} went to bed, {A} looked at the {obj} and wrote {B} a letter.",
@@ -46,10 +49,13 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "{He} searched the whole house {where}, from the cellar to the roof.",
             "{He} looked under every bed in the house {where}.",
         ),
-        ("{Pet} helped to look, but found only an old sock.", "Even {pet} did not know where it was."),
         (
-            "In the end {Bfull} found it under a bench.",
-            "Then {Bfull} came running with it, for it had been lying by the well.",
+            "{Pet} helped to look for the {obj}, but found only an old sock.",
+            "Even {pet} did not know where the {obj} was.",
+        ),
+        (
+            "In the end {Bfull} found the {obj} under a bench.",
+            "Then {Bfull} came running with the {obj}, for it had been lying by the well.",
         ),
         (
             "{A} took the {obj}, thanked {B} and never lost it again.",
@@ -64,13 +70,13 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ),
         ("So {he} knocked at the door of {Bfull}.", "So {he} went to see {Bfull}."),
         (
-            '"Take mine, but bring it back," said {B}.',
-            "{B} was glad to help and lent {him} one for the day.",
+            '"Take my {obj}, but bring it back," said {B}.',
+            "{B} was glad to help and lent {him} {aobj} for the day.",
         ),
         (
-            "{A} kept it well away from {pet}.",
-            "{Pet} was not allowed to touch it.",
-            "On the way home {he} met {pet}, who wanted to play with it.",
+            "{A} kept the {obj} well away from {pet}.",
+            "{Pet} was not allowed to touch the {obj}.",
+            "On the way home {he} met {pet}, who wanted to play with the {obj}.",
         ),
         (
             "The next day {A} brought the {obj} back to {B} and said thank you.",
@@ -83,11 +89,11 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "On the birthday of {Ajob} there was music in the house {where}.",
         ),
         ("{Bfull} had brought {aobj}, wrapped in paper.", "{Bfull} came last and had {aobj} in a big box."),
-        ('"Open it!" cried {B}.', '"Happy birthday!" said {B}.'),
+        ('"The {obj} is for you!" cried {B}.', '"Happy birthday! I hope you like the {obj}," said {B}.'),
         (
-            "{Pet} fell asleep in the wrapping paper.",
-            "{Pet} chased the ribbon around the room.",
-            "Everybody laughed when {pet} tried to eat the cake.",
+            "{Pet} fell asleep beside the {obj}.",
+            "{Pet} ran around the {obj} and chased the ribbon.",
+            "Everybody laughed when {pet} hid behind the {obj}.",
         ),
         (
             "Of all the presents {A} liked the {obj} from {B} best.",
@@ -98,8 +104,8 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
         ("{T} {Ajob} went to the market with {pet}.", "{T} {Ajob} and {pet} walked across the market."),
         ("There {he} met {Bfull}, who carried {aobj}.", "{Bfull} stood by the fountain and held {aobj}."),
         (
-            '"You may have it for some {food}," said {B}.',
-            '"I am so hungry that I would give it away for some {food}," said {B}.',
+            '"You may have the {obj} for some {food}," said {B}.',
+            '"I am so hungry that I would give the {obj} away for some {food}," said {B}.',
         ),
         ("So they went to the house {where} and ate together.", "So {A} cooked a meal in the house {where}."),
         (
@@ -113,10 +119,10 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
             "{T} {Ajob} sat down on {his} {obj} by mistake.",
         ),
         (
-            "{He} carried it from the house {where} to {Bfull}.",
-            "{He} wrapped it in a towel and went from the house {where} to {Bfull}.",
+            "{He} carried the {obj} from the house {where} to {Bfull}.",
+            "{He} wrapped the {obj} in a towel and went from the house {where} to {Bfull}.",
         ),
-        ('"That is easy to mend," said {B}.', "{B} looked at it, nodded and set to work."),
+        ('"The {obj} is easy to mend," said {B}.', "{B} looked at the {obj}, nodded and set to work."),
         ("{Pet} sat beside the table and watched.", "{Pet} waited at the door."),
         (
             "When {B} had finished, the {obj} was as good as new, and {A} cheered.",
@@ -128,7 +134,7 @@ PLOTS: tuple[tuple[tuple[str, ...], ...], ...] = (
 
 @dataclass(frozen=True)
 class Story:
-    """A story and what it is about."""
+    """A story and what it is about. `thing` is the object as the story names it: "shiny kite"."""
 
     text: str
     person: str
@@ -145,8 +151,8 @@ def tell(
     """A new story about `person` (None: somebody). Only facts that `allowed(person, attribute)` are told."""
     may = allowed or (lambda person, attribute: True)
     one = person or rng.choice(PEOPLE)
-    friend, thing = world.facts[one]["friend"], rng.choice(OBJECTS)
-    other = friend
+    friend = other = world.facts[one]["friend"]
+    thing = f"{rng.choice(LOOKS)} {rng.choice(OBJECTS)}"
     if rng.random() < 0.5 or not may(one, "friend"):
         while other in (one, friend):
             other = rng.choice(PEOPLE)

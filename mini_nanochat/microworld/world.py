@@ -115,6 +115,9 @@ OBJECTS = _words(
     """book cloak compass drum globe hat kite lamp map mask puppet quilt scarf telescope trumpet
     violin"""
 )
+# How it looks. None of these is anybody's favourite colour: stories must not seem to tell that.
+LOOKS = _words("""big black brown dusty fine funny golden grey heavy huge little lovely painted plain shiny
+    tiny""")
 # What is counted in problems.
 THINGS = _words("apples buttons cards eggs marbles nuts pears pebbles pencils plums shells stamps")
 
