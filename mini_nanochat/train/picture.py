@@ -9,6 +9,8 @@ from typing import Any
 from mini_nanochat import records
 
 KEEP = 0.9  # of the smoothed loss, at each step
+MOST_COLUMNS = 12  # of looks, with numbers that can be read
+NOT_TASKS = ("step", "val_bpb", "mini_core")  # what else a look finds is the share of right answers in a task
 
 
 def draw(metrics: Path, path: Path) -> str:
@@ -19,10 +21,15 @@ def draw(metrics: Path, path: Path) -> str:
         return "No picture of the run: matplotlib is missing (pip install matplotlib)"
 
     rows = records.read(metrics)
-    figure = Figure(figsize=(11, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _losses(left, [(row["step"] + 1, row["loss"]) for row in rows if row.get("loss") is not None])
-    _looks(right, [row for row in rows if "val_bpb" in row])
+    looks = [row for row in rows if "val_bpb" in row]
+    tasks = [name for name in looks[-1] if name not in NOT_TASKS] if looks else []
+    panels = 3 if tasks else 2
+    figure = Figure(figsize=(5.5 * panels, 4), layout="constrained")
+    axes = figure.subplots(1, panels)
+    _losses(axes[0], [(row["step"] + 1, row["loss"]) for row in rows if row.get("loss") is not None])
+    _looks(axes[1], looks)
+    if tasks:
+        _tasks(axes[2], tasks, looks)
     figure.savefig(path, dpi=120)
     return f"A picture of the run: {path}"
 
@@ -53,3 +60,16 @@ def _looks(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
         other.plot(steps, [row["mini_core"] for row in rows], "s--", color="C1")
         other.set_ylabel("mini-CORE (squares, dashed)", color="C1")
         other.set_ylim(-0.05, 1)
+
+
+def _tasks(axes: Any, tasks: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """The share of right answers in each task at each look: a row a task, a column a look; numbers, if they fit."""
+    shares = [[row[name] for row in rows] for name in tasks]
+    every = -(-len(rows) // MOST_COLUMNS)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
+    for y, line in enumerate(shares):
+        for x, share in enumerate(line if every == 1 else ()):
+            axes.text(x, y, f"{share:.2f}", ha="center", va="center", fontsize=8)
+    axes.set(title="Which skill came when: share of right answers", xlabel="step")
+    axes.set_xticks(range(0, len(rows), every), [str(row["step"] + 1) for row in rows[::every]])
+    axes.set_yticks(range(len(tasks)), [name.replace("_", " ") for name in tasks])
