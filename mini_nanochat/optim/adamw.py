@@ -47,7 +47,8 @@ def decay(w: Tensor, lr: float, weight_decay: float) -> None:
 class AdamW(torch.optim.Optimizer):
     """AdamW over groups of weights, as torch.optim.AdamW. State of each weight: `step`, `m`, `v`.
 
-    Rates of a group may be changed between steps. A weight without a gradient is passed over and keeps its state.
+    Rates of a group may be changed between steps. A weight whose gradient is None is passed over and keeps
+    its state. A gradient of zeros is a gradient.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class AdamW(torch.optim.Optimizer):
     def step(self) -> None:  # type: ignore[override]
         """One step for each weight that has a gradient: moments, decay, then w <- w - lr direction.
 
-        State begins with the first gradient: step 0, m and v zero.
+        State begins with the first gradient: step 0 (an int), m and v zero. A step without a gradient is not counted.
         """
         for group in self.param_groups:
             for w in group["params"]:

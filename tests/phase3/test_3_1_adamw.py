@@ -54,6 +54,23 @@ def update(m, v, g, beta1, beta2):
     return rounded(m), rounded(v)
 
 
+@pytest.mark.exercise("update_moments")
+def test_both_means_are_changed_in_place():
+    m, v = tensor(4), tensor(16)
+    views = m[:], v[:]  # they share the memory of m and v
+    adamw.update_moments(m, v, tensor(8), 0.75, 0.5)
+    assert rounded(m) != [4], (
+        "nothing has changed: m was 4 before the call, and is 4 after it. `m = ...` inside the function only gives "
+        "the name m to a new tensor, and the caller keeps the old one. Is it written into m itself?"
+    )
+    assert rounded(v) != [16], "v was 16 before the call, and is 16 after it. Is it written into v itself?"
+    got = [rounded(view) for view in views]
+    assert got == [rounded(m), rounded(v)], (
+        "views of m and v, made before the call: they see the new means only if the same memory is written. "
+        "`m.data = ...` takes new memory"
+    )
+
+
 @pytest.mark.exercise("update_moments", points=2)
 def test_both_means_move_towards_the_gradient_and_its_square():
     m, v = update([4], [16], [8], 0.75, 0.5)
@@ -176,6 +193,15 @@ def test_no_gradient_at_all_gives_no_direction():
 
 
 @pytest.mark.exercise("direction")
+def test_a_broken_gradient_stays_visible():
+    got = str(direct([float("nan")], [float("nan")], 3, 0.8, 0.95, 1e-10))
+    assert got == "[nan]", (
+        "a gradient was not a number, and so are m and v, for good. A direction of 0 would hide it: the weight would "
+        "stand still, and nobody would know why"
+    )
+
+
+@pytest.mark.exercise("direction")
 def test_gradients_as_small_as_eps_make_half_a_step():
     # A first gradient of 1e-4, and eps = 1e-4.
     got = direct([2e-5], [5e-10], 1, 0.8, 0.95, 1e-4)
@@ -212,6 +238,21 @@ def decayed(numbers, lr, weight_decay, times=1):
     for _ in range(times):
         adamw.decay(w, lr, weight_decay)
     return rounded(w)
+
+
+@pytest.mark.exercise("decay")
+def test_decay_is_written_into_the_weight():
+    w = tensor(10)
+    view = w[:]  # shares the memory of w
+    adamw.decay(w, 0.5, 0.25)
+    assert rounded(w) != [10], (
+        "nothing has changed: w was 10 before the call, and is 10 after it. `w = ...` inside the function only gives "
+        "the name w to a new tensor, and the caller keeps the old one. Is it written into w itself?"
+    )
+    assert rounded(view) == rounded(w), (
+        "a view of w, made before the call: it sees the decay only if the same memory is written. `w.data = ...` "
+        "takes new memory"
+    )
 
 
 @pytest.mark.exercise("decay", points=2)
@@ -251,11 +292,31 @@ def test_decay_does_not_touch_the_gradient():
 # --- AdamW.step --------------------------------------------------------------------------------------
 
 
+def after_one_step(start, gradients, **settings):
+    """One weight of some numbers after its first step, from lists, as a list."""
+    w = weight(*start)
+    step(adamw.AdamW([w], **settings), w=(w, gradients))
+    return rounded(w)
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_the_first_step_is_as_long_as_the_rate():
+    got = after_one_step([1.0], [2.0], lr=0.1)
+    assert got != [1], (
+        "nothing has changed: the weight was 1 before the step, and is 1 after it. Is the step written into the "
+        "tensor? `w = w - ...` only gives the name w to a new one. Or was the direction 0, because the gradient was "
+        "not yet in the means?"
+    )
+    assert got == [0.9], (
+        "from 1, gradient 2, lr 0.1: a first step is as long as lr, against the gradient's sign. (nan: something was "
+        "divided by 0. In the first step t is 1; with t = 0, 1 - beta ** t is 0)"
+    )
+
+
 @pytest.mark.exercise("AdamW.step", points=2)
 def test_gradients_of_1000_and_of_a_thousandth_make_the_same_first_step():
-    w = weight(1.0, 1.0, 1.0)
-    step(adamw.AdamW([w], lr=0.1), w=(w, [1000.0, 0.001, -5.0]))
-    assert rounded(w) == [0.9, 0.9, 1.1], "each number moves by lr = 0.1, against the sign of its gradient"
+    got = after_one_step([1.0, 1.0, 1.0], [1000.0, 0.001, -5.0], lr=0.1)
+    assert got == [0.9, 0.9, 1.1], "each number moves by lr = 0.1, against the sign of its gradient"
 
 
 @pytest.mark.exercise("AdamW.step", points=2)
@@ -273,19 +334,27 @@ def test_three_steps_of_one_weight_by_hand():
 
 @pytest.mark.exercise("AdamW.step", points=2)
 def test_decay_is_the_same_for_large_and_small_gradients():
-    w = weight(10.0, 10.0, 10.0)
-    step(adamw.AdamW([w], lr=0.1, weight_decay=0.5), w=(w, [1000.0, 0.001, 0.0]))
-    assert rounded(w) == [9.4, 9.4, 9.5], (
-        "each begins at 10 and loses lr * weight_decay = 1/20 of itself, also the one whose gradient is 0; then it "
-        "moves by lr = 0.1, against the sign of its gradient"
+    # One digit: what comes first, decay or step, is the next check's.
+    got = [round(x, 1) for x in after_one_step([10.0] * 3, [1000.0, 0.001, 0.0], lr=0.1, weight_decay=0.5)]
+    assert got == [9.4, 9.4, 9.5], (
+        "all begin at 10, with gradients 1000, 0.001 and 0, and lose lr * weight_decay = 1/20 of themselves, 0.5. "
+        "Then those with a gradient move by lr = 0.1. (9.9 three times: a penalty on large weights has gone into the "
+        "gradient, and the root has divided it away)"
     )
 
 
 @pytest.mark.exercise("AdamW.step")
 def test_decay_comes_before_the_step():
-    w = weight(1.0)
-    step(adamw.AdamW([w], lr=0.5, weight_decay=0.5), w=(w, [3.0]))
-    assert rounded(w) == [0.25], "1 decays to 0.75 and steps to 0.25: what decays is the old weight"
+    got = after_one_step([1.0], [3.0], lr=0.5, weight_decay=0.5)
+    assert got == [0.25], "1 decays to 0.75 and steps to 0.25: what decays is the old weight"
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_a_gradient_of_zeros_is_a_gradient():
+    got = after_one_step([10.0, -10.0], [0.0, 0.0], lr=0.1, weight_decay=0.5)
+    assert got == [9.5, -9.5], (
+        "no step, but the decay of every step: only a gradient that is None is passed over"
+    )
 
 
 @pytest.mark.exercise("AdamW.step")
@@ -305,7 +374,24 @@ def test_the_step_is_written_where_the_weight_lies():
     step(adamw.AdamW([w], lr=0.1), w=(w, [3.0, -4.0]))
     assert rounded(view) == [0.9, 2.1], (
         "a view of the weight, made before the step, from 1 and 2: it sees the step only if the same memory is "
-        "written; `w.data = ...` takes new memory, and w alone moves"
+        "written. `w.data = ...` takes new memory, and w alone moves"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_the_state_is_called_step_m_and_v():
+    w = weight(1.0, 1.0)
+    optimizer = adamw.AdamW([w], lr=0.1, betas=(0.5, 0.75))
+    for g in (4.0, 0.0):
+        step(optimizer, w=(w, [g, -g]))
+    state = optimizer.state[w]
+    assert sorted(state) == ["m", "step", "v"], (
+        "the names in optimizer.state[w], the dictionary of this weight: a checkpoint holds what is kept there"
+    )
+    assert int(state["step"]) == 2, "state['step'] after two steps"
+    assert rounded(state["m"]) == [1, -1], "state['m'], not corrected: half of 4 and then half of that"
+    assert rounded(state["v"]) == [3, 3], (
+        "state['v'], not corrected: a quarter of 16, and three quarters of that"
     )
 
 
@@ -317,6 +403,18 @@ def test_the_means_have_the_dtype_of_the_weight():
     got = [str(optimizer.state[w][name].dtype) for name in ("m", "v")]
     assert got == ["torch.float64", "torch.float64"], (
         "state['m'] and state['v'] of a weight of float64: zeros like w, not of its shape alone"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_a_weight_of_float64_steps_in_float64():
+    w = nn.Parameter(torch.ones(2, dtype=torch.float64))
+    step(adamw.AdamW([w], lr=0.1), w=(w, [3.0, -4.0]))
+    got = apart(w, torch.tensor([0.9, 1.1], dtype=torch.float64))
+    # Ten roundings of 1e-16, and an eps of 1e-10 beside gradients of 3 and 4 (3e-12); in float32 it is 1e-8.
+    assert got <= 1e-11, (
+        "the largest difference from 0.9 and 1.1: all of it must be computed in float64, the correction, too. Is t a "
+        "plain int? With a tensor of float32 in its place, beta ** t keeps only seven digits"
     )
 
 
@@ -333,6 +431,18 @@ def test_a_weight_without_a_gradient_is_passed_over():
 
 
 @pytest.mark.exercise("AdamW.step")
+def test_state_begins_with_the_first_gradient():
+    used, unused = weight(1.0), weight(1.0)
+    optimizer = adamw.AdamW([used, unused], lr=0.1)
+    step(optimizer, used=(used, [2.0]), unused=(unused, None))
+    got = sorted(optimizer.state.get(unused, {}))
+    assert got == [], (
+        "the names in the state of a weight that has never had a gradient: its means would take memory, and a place "
+        "in every checkpoint, for nothing"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
 def test_each_weight_counts_its_own_steps():
     early, late = weight(1.0), weight(1.0)
     optimizer = adamw.AdamW([early, late], lr=0.1)
@@ -341,6 +451,18 @@ def test_each_weight_counts_its_own_steps():
     step(optimizer, early=(early, [2.0]), late=(late, [2.0]))
     assert rounded(late) == [0.9], (
         "its first gradient comes in step 4 of the others: for this weight t is 1, and its means are fresh"
+    )
+
+
+@pytest.mark.exercise("AdamW.step")
+def test_a_step_without_a_gradient_is_not_counted():
+    w, got = weight(1.0), []
+    optimizer = adamw.AdamW([w], lr=0.1)
+    for gradient in ([2.0], None, [2.0]):
+        step(optimizer, w=(w, gradient))
+        got += rounded(w)
+    assert got == [0.9, 0.9, 0.8], (
+        "gradients 2, None, 2: the last one is this weight's second, so t is 2, and equal gradients make equal steps"
     )
 
 
@@ -385,21 +507,6 @@ def test_a_rate_that_is_changed_counts_at_once():
         got += rounded(w)
     assert got == [0.9, 0.4, 0.4], (
         "from 1, rates 0.1, 0.5 and 0 in group['lr']: that is how the schedule of lesson 2.3 works"
-    )
-
-
-@pytest.mark.exercise("AdamW.step")
-def test_the_state_is_called_step_m_and_v():
-    w = weight(1.0, 1.0)
-    optimizer = adamw.AdamW([w], lr=0.1, betas=(0.5, 0.75))
-    for g in (4.0, 0.0):
-        step(optimizer, w=(w, [g, -g]))
-    state = optimizer.state[w]
-    assert sorted(state) == ["m", "step", "v"], "what is kept for each weight, by name: a checkpoint holds it"
-    assert int(state["step"]) == 2, "state['step'] after two steps"
-    assert rounded(state["m"]) == [1, -1], "state['m'], not corrected: half of 4 and then half of that"
-    assert rounded(state["v"]) == [3, 3], (
-        "state['v'], not corrected: a quarter of 16, and three quarters of that"
     )
 
 
