@@ -163,6 +163,8 @@ def _start(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> int:
     space = _open(options)
     lesson = _which(space, options)
+    if options.stars:
+        print("Your tests meet each planted bug, one after the other: a minute or two ...", file=sys.stderr)
     rows = stars.stars(space, lesson) if options.stars else [stars.predictions(space, lesson)]
     card = check(space, lesson, options.exercise, options.limit)
     if options.json:
@@ -238,9 +240,7 @@ def _progress(options: argparse.Namespace) -> None:
 
 def _next(options: argparse.Namespace) -> None:
     space = _open(options)
-    for row in progress.standings(space):
-        if options.lesson and row.lesson != curriculum().find(options.lesson):
-            continue
+    for row in progress.onward(space, options.lesson):
         if row.status == "borrowed":
             print(f"Start {row.lesson.id} {row.lesson.title}: mini-nanochat start {row.lesson.id}")
             return

@@ -96,6 +96,15 @@ def standings(space: Workspace) -> list[Standing]:
     return list(rows.values())
 
 
+def onward(space: Workspace, lesson: str | None = None) -> list[Standing]:
+    """The standings, beginning with `lesson`, or with the first one the learner has started; then those before it."""
+    rows = standings(space)
+    begun = (row.lesson for row in rows if row.status != "borrowed")
+    first = curriculum().find(lesson) if lesson else next(begun, rows[0].lesson)
+    at = [row.lesson for row in rows].index(first)
+    return rows[at:] + rows[:at]
+
+
 def code_lines(source: str) -> int:
     """Lines of code: blank lines, comments and docstrings don't count."""
     tree = ast.parse(source)

@@ -146,7 +146,7 @@ def research(space: Workspace, lesson: Lesson) -> Star:
     pages = sorted((space.path / "adrs").glob(f"{lesson.key}-*.md"))
     if pages:
         return Star("research", True, f"your own record: {pages[0]} (nobody checks it but you)")
-    page = f"docs/checkpoints/phase{lesson.phase}-checkpoint.md"
+    page = ROOT / f"docs/checkpoints/phase{lesson.phase}-checkpoint.md"
     return Star(
         "research", False, f"yours to give: write adrs/{lesson.key}-TOPIC.md in your workspace ({page})"
     )

@@ -40,7 +40,7 @@ def museum(lesson: Lesson) -> str:
     exhibits = read_toml(ROOT / lesson.sheet).get("museum", [])
     stories = "\n\n".join(f"{row['id']}: {row['story'].strip()}" for row in exhibits)
     functions = "\n\n".join(
-        f'def test_{row["id"]}():\n    raise NotImplementedError("a test that fails on this bug alone")\n'
+        f'def test_{row["id"]}():\n    raise NotImplementedError("a test that only the faulty module fails")\n'
         for row in exhibits
     )
     package, _, name = lesson.dotted.rpartition(".")
@@ -80,7 +80,7 @@ The question: {lesson.question}
 """
 
 
-README = """# My workspace
+README = f"""# My workspace
 
 Everything here is yours. The course never overwrites a file of yours: what it replaces it copies to
 `.course/attic/` first.
@@ -91,4 +91,6 @@ Everything here is yours. The course never overwrites a file of yours: what it r
     mini-nanochat check 0.1      the report card
     mini-nanochat hint 0.1       the next hint
     mini-nanochat progress       how far you are
+
+Pages that lessons name (`docs/...`) lie in the course: {ROOT}
 """

@@ -132,7 +132,19 @@ def test_progress_and_next(run, space, quick):
     assert f"next: write {NAME}" in run("next")[1]
     quick("passed")
     run("check")
-    assert "All done" in run("next", ID)[1] or "Everything that exists" in run("next", ID)[1]
+    following = curriculum().lessons[1].id
+    assert f"Start {following} " in run("next", ID)[1], "what is done is passed over"
+
+
+def test_who_began_in_the_middle_goes_on_there(run, elsewhere, quick):
+    folder = elsewhere / "middle"
+    run("start", "2.1", folder=folder)
+    quick("unwritten")
+    assert "2.1 Objective" in run("next", folder=folder)[1]
+    assert "Start 2.2 " in run("next", "2.2", folder=folder)[1]
+    quick("passed")
+    run("check", folder=folder)
+    assert "Start 2.2 " in run("next", folder=folder)[1], "and not 0.1: that comes last"
 
 
 def test_reset_and_undo(run, space, lesson):
