@@ -89,8 +89,10 @@ def _end(events: list[dict[str, Any]], fate: str) -> list[dict[str, Any]]:
 
 def _one_run(arguments: list[str], limit: float) -> tuple[list[dict[str, Any]], str]:
     """(the events, and how it ended if it ended in the middle of a check)."""
-    # -s: what the learner prints goes nowhere, and a loop that prints fills no disk.
-    command = [sys.executable, "-B", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", *arguments]
+    # -s: what the learner prints goes nowhere, and a loop that prints fills no disk. Hypothesis itself works without
+    # its plugin, which would import it at the end of every session.
+    command = [sys.executable, "-B", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider"]
+    command += ["-p", "no:hypothesispytest", *arguments]
     environment = {key: value for key, value in os.environ.items() if key != overlay.VARIABLE}
     environment |= {"PYTHONIOENCODING": "utf-8", "PYTEST_ADDOPTS": ""}
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as output:

@@ -90,7 +90,6 @@ def pytest_configure(config: pytest.Config) -> None:
         options.tbstyle, options.reportchars, options.no_summary = "no", "", True
     events = Path(options.events) if options.events else None
     config.stash[GRADED] = Session(folder, options.limit, events)
-    _set_up_hypothesis()
 
 
 def _set_up_hypothesis() -> None:
@@ -133,7 +132,12 @@ class _LeftOut(pytest.Module):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module | None:
-    """Leaves out lessons that the learner has not started, and those whose module can't be imported."""
+    """Leaves out lessons that the learner has not started, and those whose module can't be imported.
+
+    Hypothesis takes as long to import as a third of torch: only files that use it wait for it.
+    """
+    if "hypothesis" in module_path.read_text("utf-8"):
+        _set_up_hypothesis()
     session, lesson = parent.config.stash[GRADED], lesson_of(module_path)
     if session.folder is None or lesson is None:
         return None
@@ -201,6 +205,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session = config.stash[GRADED]
     for item in items:
         lesson, mark = lesson_of(item.path), item.get_closest_marker("exercise")
+        law = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
+        if law and config.getoption("--hypothesis-seed", None) is None:
+            import hypothesis
+
+            hypothesis.seed(0)(item.obj)  # type: ignore[attr-defined]
         if lesson is not None and mark is not None:
             session.emit(
                 event="collected",
@@ -209,7 +218,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 exercise=mark.args[0],
                 points=mark.kwargs.get("points", 1),
                 title=title(item.name),
-                law=getattr(getattr(item, "obj", None), "is_hypothesis_test", False),
+                law=law,
             )
 
 
