@@ -99,17 +99,17 @@ def with_muon(model: GPT):
 def with_adamw(model: GPT):
     """The same rules for embedding and head, and AdamW for the matrices."""
     ends, _ = muon.optimizers(model, SHAPE.n_embd)
-    return [ends, adamw.AdamW(muon.roles(model).matrices, lr=0.012, betas=(0.9, 0.95))]
+    return [ends, adamw.AdamW(muon.roles(model).matrices, lr=0.018, betas=(0.9, 0.95))]
 
 
 @pytest.mark.slow
 def test_muon_is_ahead_of_adamw_after_the_same_number_of_steps(capsys):
     """Nats a token on held-out text of the microworld after 100 steps of 16 x 64 tokens, one thread; seeds 0, 1, 2:
 
-        Muon    0.04: 1.528 1.522 1.555    0.06:  1.479 1.477 1.517    0.08:  1.510 1.530 1.541
-        AdamW  0.008: 1.799 1.758 1.756    0.012: 1.688 1.738 1.727    0.018: 1.749 1.757 1.705
+        Muon    0.04: 1.639 1.604 1.622    0.06:  1.593 1.558 1.584    0.08:  1.645 1.625 1.619
+        AdamW  0.012: 1.807 1.844 1.787    0.018: 1.800 1.795 1.763    0.027: 2.699 3.957 2.608
 
-    Each at its best rate (by the mean), Muon is ahead by 0.209, 0.261 and 0.210: 0.1 is demanded, of one seed.
+    Each at its best rate (by the mean), Muon is ahead by 0.207, 0.237 and 0.179: 0.1 is demanded, of one seed.
     """
     world = build(0)
     train = gather(world, "train", 500_000)
