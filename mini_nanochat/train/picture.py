@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,14 +58,14 @@ def _looks(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
     axes.grid(alpha=0.3)
     if rows and "mini_core" in rows[-1]:
         other = axes.twinx()
-        other.plot(steps, [row["mini_core"] for row in rows], "s--", color="C1")
+        other.plot(steps, [row.get("mini_core", math.nan) for row in rows], "s--", color="C1")
         other.set_ylabel("mini-CORE (squares, dashed)", color="C1")
         other.set_ylim(-0.05, 1)
 
 
 def _tasks(axes: Any, tasks: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     """The share of right answers in each task at each look: a row a task, a column a look; numbers, if they fit."""
-    shares = [[row[name] for row in rows] for name in tasks]
+    shares = [[row.get(name, math.nan) for row in rows] for name in tasks]  # a look may have had no exams
     every = -(-len(rows) // MOST_COLUMNS)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1.6, aspect="auto")
     for y, line in enumerate(shares):
