@@ -221,8 +221,16 @@ def test_texts_to_encode_must_be_str():
         tokenizer.encode("\ud800")
 
 
+@pytest.fixture
+def control_c():
+    """Python's own answer to Ctrl-C. A shell starts what runs in the background with the signal ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("stage", ["counting", "merging"])
-def test_control_c_ends_the_training_and_changes_nothing(stage):
+def test_control_c_ends_the_training_and_changes_nothing(stage, control_c):
     # itertools.repeat runs no Python code, so only the trainer itself can notice the signal.
     texts = itertools.repeat("endless text " * 100) if stage == "counting" else random_texts(400_000)
     tokenizer = trained()
