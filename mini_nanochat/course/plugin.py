@@ -136,7 +136,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
     Hypothesis takes as long to import as a third of torch: only files that use it wait for it.
     """
-    if "hypothesis" in module_path.read_text("utf-8"):
+    if b"hypothesis" in module_path.read_bytes():
         _set_up_hypothesis()
     session, lesson = parent.config.stash[GRADED], lesson_of(module_path)
     if session.folder is None or lesson is None:

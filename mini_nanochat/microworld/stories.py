@@ -3,8 +3,8 @@
 Each plot is five sentences with a choice of wordings each. The giver and the object of the middle are
 still the giver and the object at the end: that is what a reader, or a model, has to keep in mind.
 
-The object is named with its look ("the shiny kite"), three or four times: so looking back pays often enough that a
-small model discovers it in a short training. Named plainly and twice, it was not discovered in 400 steps.
+The object is named with its look ("the shiny kite"), three or four times. Then a small model discovers in a short
+training that it can look back; why we do so is told in docs/microworld.md.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Pretrain a model on the documents of a data set. Stopped or killed at any moment, it goes on with --resume.
 
 Depth is the one dial: with --n-embd none --steps none the width, the heads, the batch and the length of the run follow
-from it. The defaults are a laptop's: a small model of the microworld, in about two minutes.
+from it. The defaults are a laptop's: a small model of the microworld, in two or three minutes.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Text is gathered, a tenth of it is kept aside, byte-pair encoding learns a vocabulary from the rest, and
 the part kept aside shows how good it is. Then a paragraph goes through it, there and back. Last, the
 pipeline as far as it goes, on the microworld: its documents, its tokenizer, batches, and a model that learns
-its people, prices and stories in about two minutes.
+its people, prices and stories in two or three minutes.
 """
 
 from __future__ import annotations

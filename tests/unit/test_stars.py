@@ -176,6 +176,12 @@ def test_tests_that_fail_on_the_reference_are_refused(space, lesson, monkeypatch
     assert not star.earned and says in star.says and "\n" not in star.says
 
 
+def test_tests_in_another_encoding_are_judged_too(space, lesson, few):
+    text = STRONG + "# caf\xe9\n"
+    space.own_tests(lesson).write_bytes(b"# -*- coding: latin-1 -*-\n" + text.encode("latin-1"))
+    assert "catch 3 of 3 planted bugs" in stars.own_tests(space, lesson).says
+
+
 def test_tests_that_end_python_are_said_to_do_so(space, lesson, monkeypatch):
     monkeypatch.setattr(prove, "mutants", lambda _: [])
     with pytest.raises(CourseError, match=r"test_0_1.py could not be run: Python ended \(exit code 7\)"):
